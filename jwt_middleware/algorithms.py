@@ -1,0 +1,253 @@
+"""The signature algorithms (RFC 7518, 8037, 9864, 9964), and their sound keys.
+
+The one room that imports PyJWT and cryptography: when the first key is made, not
+before.  What they raise ends here, and so does what they say, since it may quote
+a key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from .compact import base64url_decode, base64url_encode
+
+RSA_BITS = range(2048, 8192 + 1)
+NEW_RSA_BITS = 3072
+
+# y coordinates of the points whose order divides the cofactor.  Under such a public
+# key anyone can sign anything: R = A, S = 0 verifies.
+ED25519_PRIME, ED448_PRIME = 2**255 - 19, 2**448 - 2**224 - 1
+ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+SMALL_ORDER = frozenset(
+    {0, 1, ED25519_PRIME - 1, ED448_PRIME - 1, ORDER_8, ED25519_PRIME - ORDER_8}
+)
+EDWARDS_OCTETS = {"Ed25519": 32, "Ed448": 57}
+
+
+class Signer(Protocol):
+    """What we ask of a library: the shape of PyJWT's algorithm objects."""
+
+    def prepare_key(self, key: Any) -> Any: ...
+    def from_jwk(self, jwk: Any) -> Any: ...
+    @property
+    def to_jwk(self) -> Callable[..., Any]: ...
+    def sign(self, msg: bytes, key: Any) -> bytes: ...
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One algorithm: how its keys are read, made and used."""
+
+    name: str
+    signer: Signer
+    create: Callable[[], Any]
+
+    def load_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        """Read a key from a JWK whose members are complete.  Raise ValueError."""
+        return self.accept(_quietly(self.signer.from_jwk, dict(jwk)))
+
+    def load_pem(self, data: bytes) -> Any:
+        """Read a public or private key from PEM.  Raise ValueError."""
+        return self.accept(_quietly(_read_pem, data))
+
+    def accept(self, material: Any) -> Any:
+        """Return *material* where it is a sound key of this algorithm.
+
+        Raise ValueError where it is of another kind, weak, or a public key given
+        as an HMAC secret.
+        """
+        material = _quietly(self.signer.prepare_key, material)
+        ensure_strong(self.name, public_half(material))
+        return material
+
+    def dump_jwk(self, material: Any) -> dict[str, Any]:
+        """Write the key as a JWK, its private members included."""
+        jwk: dict[str, Any] = self.signer.to_jwk(material, as_dict=True)
+        return {name: jwk[name] for name in jwk if name != "key_ops"}
+
+    def sign(self, octets: bytes, material: Any) -> bytes:
+        return self.signer.sign(octets, material)
+
+    def verify(self, octets: bytes, material: Any, signature: bytes) -> bool:
+        """Whether *signature* is good; octets that upset the library are not."""
+        try:
+            return self.signer.verify(octets, material, signature)
+        except Exception:  # whatever it is, a client must not be able to cause a 500
+            return False
+
+
+@cache
+def algorithm_named(name: str) -> Algorithm:
+    """Return the algorithm called *name*.  Raise ValueError where there is none."""
+    found = {**_common(), **_lattice()}.get(name)
+    if found is None:
+        raise ValueError(f"no algorithm here is called {name!r}")
+    return Algorithm(name, *found)
+
+
+def public_half(material: Any) -> Any:
+    """What verifies: the public key, or the secret itself."""
+    return material.public_key() if hasattr(material, "public_key") else material
+
+
+def ensure_strong(name: str, material: Any) -> None:
+    """Raise ValueError for a key that can be guessed or computed."""
+    if name.startswith("HS"):
+        least = int(name[2:]) // 8
+        if len(material) < least:  # RFC 7518 §3.2
+            raise ValueError(
+                f"{name} needs a secret of {least} octets or more, not "
+                f"{len(material)}; Key.generate({name!r}) makes one"
+            )
+    elif name.startswith(("RS", "PS")):
+        _ensure_strong_rsa(material.public_numbers())
+    elif name in ("Ed25519", "Ed448", "EdDSA"):
+        _ensure_strong_edwards(name, material.public_bytes_raw())
+
+
+def _ensure_strong_rsa(numbers: Any) -> None:
+    bits, exponent = numbers.n.bit_length(), numbers.e
+    if bits not in RSA_BITS:  # below: too weak; above: a verification takes too long
+        raise ValueError(f"an RSA key of {bits} bits; write one of 2048 to 8192")
+    if exponent < 3 or exponent % 2 == 0 or numbers.n % 2 == 0:
+        raise ValueError("an RSA key with an even modulus, or an even or tiny exponent")
+
+
+def _ensure_strong_edwards(name: str, octets: bytes) -> None:
+    if len(octets) != EDWARDS_OCTETS.get(name, len(octets)):
+        raise ValueError(f"a key of another curve than {name}")
+    prime = ED25519_PRIME if len(octets) == 32 else ED448_PRIME
+    y = int.from_bytes(octets, "little") & ((1 << prime.bit_length()) - 1)
+    if y % prime in SMALL_ORDER:
+        raise ValueError("a public key of small order, under which anyone can sign")
+
+
+def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:
+    """Make a call whose every exception means that the key is not good."""
+    try:
+        return call(argument)
+    except Exception as error:
+        # Only the kind of error: PyJWT's texts quote the whole JWK.
+        raise ValueError(
+            f"not a sound key for this algorithm ({type(error).__name__})"
+        ) from None
+
+
+def _read_pem(data: bytes) -> Any:
+    from cryptography.hazmat.primitives import serialization
+
+    if b"PRIVATE KEY-----" in data:
+        return serialization.load_pem_private_key(data, password=None)
+    return serialization.load_pem_public_key(data)
+
+
+Made = tuple[Signer, Callable[[], Any]]
+
+
+def _common() -> dict[str, Made]:
+    """HMAC, RSA, ECDSA and EdDSA, by PyJWT."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from jwt.algorithms import (
+        ECAlgorithm,
+        HMACAlgorithm,
+        OKPAlgorithm,
+        RSAAlgorithm,
+        RSAPSSAlgorithm,
+    )
+
+    def new_rsa() -> Any:
+        return rsa.generate_private_key(65537, NEW_RSA_BITS)
+
+    def new_ec(curve: type[ec.EllipticCurve]) -> Callable[[], Any]:
+        return lambda: ec.generate_private_key(curve())
+
+    def new_edwards() -> Any:
+        return ed25519.Ed25519PrivateKey.generate()
+
+    p256, p384, p521 = ec.SECP256R1, ec.SECP384R1, ec.SECP521R1
+    return {
+        "HS256": (HMACAlgorithm(HMACAlgorithm.SHA256), lambda: secrets.token_bytes(32)),
+        "HS384": (HMACAlgorithm(HMACAlgorithm.SHA384), lambda: secrets.token_bytes(48)),
+        "HS512": (HMACAlgorithm(HMACAlgorithm.SHA512), lambda: secrets.token_bytes(64)),
+        "RS256": (RSAAlgorithm(RSAAlgorithm.SHA256), new_rsa),
+        "RS384": (RSAAlgorithm(RSAAlgorithm.SHA384), new_rsa),
+        "RS512": (RSAAlgorithm(RSAAlgorithm.SHA512), new_rsa),
+        "PS256": (RSAPSSAlgorithm(RSAPSSAlgorithm.SHA256), new_rsa),
+        "PS384": (RSAPSSAlgorithm(RSAPSSAlgorithm.SHA384), new_rsa),
+        "PS512": (RSAPSSAlgorithm(RSAPSSAlgorithm.SHA512), new_rsa),
+        "ES256": (ECAlgorithm(ECAlgorithm.SHA256, p256), new_ec(p256)),
+        "ES384": (ECAlgorithm(ECAlgorithm.SHA384, p384), new_ec(p384)),
+        "ES512": (ECAlgorithm(ECAlgorithm.SHA512, p521), new_ec(p521)),
+        "Ed25519": (OKPAlgorithm(), new_edwards),
+        "Ed448": (OKPAlgorithm(), ed448.Ed448PrivateKey.generate),
+        "EdDSA": (OKPAlgorithm(), new_edwards),
+    }
+
+
+def _lattice() -> dict[str, Made]:
+    """ML-DSA, which cryptography has since 48 and PyJWT has not."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric import mldsa as lib
+    except ImportError:
+        return {}
+    pairs: dict[str, tuple[Any, Any]] = {
+        "ML-DSA-44": (lib.MLDSA44PublicKey, lib.MLDSA44PrivateKey),
+        "ML-DSA-65": (lib.MLDSA65PublicKey, lib.MLDSA65PrivateKey),
+        "ML-DSA-87": (lib.MLDSA87PublicKey, lib.MLDSA87PrivateKey),
+    }
+    return {
+        name: (_Lattice(name, public, private), private.generate)
+        for name, (public, private) in pairs.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Lattice:
+    """ML-DSA by cryptography, in the shape of PyJWT's algorithm objects (RFC 9964)."""
+
+    name: str
+    public: Any
+    private: Any
+
+    def prepare_key(self, key: Any) -> Any:
+        if not isinstance(key, (self.public, self.private)):
+            raise TypeError(f"not a key for {self.name}")
+        return key
+
+    def from_jwk(self, jwk: Mapping[str, Any]) -> Any:
+        public = self.public.from_public_bytes(_octets(jwk, "pub"))
+        if "priv" not in jwk:
+            return public
+        private = self.private.from_seed_bytes(_octets(jwk, "priv"))
+        if private.public_key() != public:
+            raise ValueError("pub does not belong to priv")
+        return private
+
+    def to_jwk(self, key: Any, as_dict: Any = True) -> dict[str, Any]:
+        octets = public_half(key).public_bytes_raw()
+        jwk = {"kty": "AKP", "alg": self.name, "pub": base64url_encode(octets)}
+        if isinstance(key, self.private):
+            jwk["priv"] = base64url_encode(key.private_bytes_raw())
+        return jwk
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        signature: bytes = key.sign(msg)
+        return signature
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        from cryptography.exceptions import InvalidSignature
+
+        try:
+            key.verify(sig, msg)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
+    return base64url_decode(jwk[name].encode())

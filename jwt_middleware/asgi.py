@@ -1,0 +1,108 @@
+"""The lock as ASGI middleware (ASGI 3.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from .authenticator import Authenticator
+from .challenge import Reply
+from .request import Request
+from .token import ANONYMOUS, Token, set_current_token
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+KEY = "jwt_middleware.token"
+
+
+class JWTMiddleware:
+    """Lets a request or WebSocket through to *app* only where *auth* does.
+
+    >>> from starlette.applications import Starlette
+    >>> from starlette.middleware import Middleware
+    >>> app = Starlette(middleware=[Middleware(JWTMiddleware, auth=auth)])
+
+    The app finds the `Token`, or None, in ``scope["jwt_middleware.token"]``; it is
+    also ``scope["user"]`` and ``scope["auth"]``, as Starlette expects them.
+    """
+
+    def __init__(self, app: ASGIApp, auth: Authenticator) -> None:
+        self.app = app
+        self.auth = auth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] not in ("http", "websocket"):
+            # A protocol of tomorrow must not walk past the lock.
+            raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
+        set_current_token(None)  # the context may be that of the request before
+        headers = list(scope.get("headers", ()))  # an iterable, perhaps for one time
+        decision = await self.auth.decide(from_scope(scope, headers))
+        if isinstance(decision, Reply):
+            await refuse(decision, scope, receive, send)
+            return
+        set_current_token(decision.token)
+        await self.app(attached(scope, headers, decision.token), receive, send)
+
+
+def from_scope(scope: Scope, headers: Headers) -> Request:
+    """Read a request from *scope* and its headers."""
+
+    def header(name: str) -> tuple[str, ...]:
+        wanted = name.encode()
+        return tuple(v.decode("latin-1") for k, v in headers if k.lower() == wanted)
+
+    is_websocket = scope["type"] == "websocket"
+    return Request(
+        method="GET" if is_websocket else scope["method"],
+        scheme=scope.get("scheme", "ws" if is_websocket else "http"),
+        path=_without_root(scope["path"], scope.get("root_path", "")),
+        header=header,
+        raw_path=(scope.get("raw_path") or b"").decode("latin-1"),
+        is_websocket=is_websocket,
+    )
+
+
+def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
+    """A copy of *scope* that holds *token*."""
+    inner = {**scope, "headers": headers, KEY: token}
+    if token is not None:
+        inner["user"] = inner["auth"] = token
+    elif "user" not in scope:  # one from an outer middleware stays
+        inner["user"] = inner["auth"] = ANONYMOUS
+    return inner
+
+
+async def refuse(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with *reply*; to a WebSocket handshake as the server allows it."""
+    if scope["type"] == "http":
+        await _respond(reply, "http.response", send)
+        return
+    if (await receive())["type"] != "websocket.connect":  # gone already
+        return
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await _respond(reply, "websocket.http.response", send)
+    else:
+        await send({"type": "websocket.close", "code": 1008})  # a 403 before accept
+
+
+async def _respond(reply: Reply, kind: str, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
+    await send(
+        {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
+    )
+    await send({"type": f"{kind}.body", "body": reply.body})
+
+
+def _without_root(path: str, root: str) -> str:
+    """The path below *root*: servers tell it with its prefix, or without."""
+    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+        return path[len(root) :]
+    return path

@@ -1,0 +1,204 @@
+"""From a request to a token, or to a reply."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .bridge import run
+from .challenge import Challenge, Reply, refuse
+from .credentials import BearerHeader, Source, ensure_unbound, extract
+from .errors import (
+    AuthError,
+    InsecureTransport,
+    MalformedToken,
+    TokenExpired,
+    Unavailable,
+    shown,
+)
+from .options import read_count
+from .request import Request
+from .revocation import Revocations
+from .rules import Rule, match
+from .store import Store
+from .token import Token
+from .trust import TrustedIssuer
+from .verifier import Verifier
+
+logger = logging.getLogger("jwt_middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The request may go on, with the token that it showed."""
+
+    token: Token | None
+
+
+class Authenticator:
+    """Decides who passes; the two middlewares carry the decision out.
+
+    >>> from jwt_middleware import Key
+    >>> auth = Authenticator(
+    ...     TrustedIssuer("https://login.example.com", audience="api",
+    ...                   keys=[Key.generate().public]),
+    ...     rules=(Rule("/health", public=True),),
+    ... )
+
+    - *issuers*: whose tokens are believed; ``iss`` chooses among them.
+    - *sources*: where a token may stand; one in two places is refused.
+    - *rules*: the first that covers a request applies; else a token is needed.
+    - *store*: marks of what was revoked; without one nothing can be.
+    - *realm*: a name for the challenge.
+    - *require_https*: refuse (400) credentials that came over plain http, by the
+      scheme that the server reports.
+    - *cache_size*: verified tokens that may be kept at most; this version keeps none.
+    - *now*: the wall clock, seconds since 1970.
+
+    Raises ValueError for configuration that could not do what it seems to.
+    """
+
+    def __init__(
+        self,
+        *issuers: TrustedIssuer,
+        sources: Sequence[Source] = (BearerHeader(),),
+        rules: Sequence[Rule] = (),
+        store: Store | None = None,
+        realm: str = "api",
+        require_https: bool = False,
+        cache_size: int = 10_000,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        trusted = _read_issuers(issuers)
+        self._revocations = Revocations(store, trusted, now)
+        self._verifier = Verifier(trusted, self._revocations, now)
+        self._sources = _read_sources(sources)
+        self._rules = _read_rules(rules)
+        self._schemes = tuple(
+            dict.fromkeys(source.challenge for source in self._sources)
+        )
+        self._realm = realm
+        self._require_https = require_https
+        Challenge("Bearer", {"realm": realm})  # fails now rather than at a refusal
+        read_count("cache_size", cache_size)
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether something in it is asynchronous, so that WSGI cannot use it."""
+        return self._revocations.needs_loop
+
+    def authenticate(self, token: str) -> Token:
+        """Verify the text of a token that came by another way than a request.
+
+        Raises `AuthError`; also for a sender-constrained token, since nothing here
+        shows that the sender holds its key.
+        """
+        return run(self.aauthenticate(token))
+
+    async def aauthenticate(self, token: str) -> Token:
+        """Verify like `authenticate`, with a store that may need an event loop."""
+        if not isinstance(token, str):
+            raise MalformedToken(f"{type(token).__name__} is no text")
+        verified = await self._verifier.verify(token)
+        ensure_unbound(verified)
+        return verified
+
+    async def decide(self, request: Request) -> Pass | Reply:
+        """Judge a request: the order in here is the security of the product."""
+        rules = match(self._rules, request)
+        if all(rule.public for rule in rules):
+            return Pass(None)
+        try:
+            token = await self._authenticate(request)
+            for rule in rules:
+                rule.permit(token)
+        except AuthError as error:
+            return self._refuse(error, request)
+        return Pass(token)
+
+    async def _authenticate(self, request: Request) -> Token | None:
+        credentials = extract(request, self._sources)
+        if credentials is None:
+            return None
+        if self._require_https and not request.is_secure:
+            raise InsecureTransport(f"the server says {shown(request.scheme)}")
+        token = await self._verifier.verify(credentials.text)
+        await credentials.source.confirm(credentials, token, request)
+        return token
+
+    def _refuse(self, error: AuthError, request: Request) -> Reply:
+        level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
+        method, path = shown(request.method), shown(request.path)
+        logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, error)
+        reply = refuse(error, self._schemes, self._realm)
+        return replace(reply, body=b"") if request.method == "HEAD" else reply
+
+    def revoke(self, token: Token | str) -> None:
+        """Take back one token, given as a `Token` or as its text.
+
+        A text has to verify, else `InvalidToken` is raised; one that expired needs
+        nothing more.  Like the other three, raises `RevocationsUnavailable` where
+        the store fails: then nothing was revoked.
+        """
+        run(self._revoke(token))
+
+    def revoke_jti(self, jti: str, issuer: str | None = None) -> None:
+        """Take back the token with this ``jti``.
+
+        *issuer* may be left out, here and below, where there is only one.
+        """
+        run(self._revocations.revoke_jti(jti, issuer))
+
+    def revoke_session(self, sid: str, issuer: str | None = None) -> None:
+        """Take back every token that was issued in a session (``sid``) until now."""
+        run(self._revocations.revoke_until("sid", sid, issuer))
+
+    def revoke_subject(
+        self, sub: str, issuer: str | None = None, before: float | None = None
+    ) -> None:
+        """Take back every token that was issued to a subject until *before*.
+
+        *before* is in seconds since 1970 and defaults to now.  A token that was
+        issued in the same second counts as issued before.
+        """
+        run(self._revocations.revoke_until("sub", sub, issuer, before))
+
+    async def _revoke(self, token: Token | str) -> None:
+        try:
+            if isinstance(token, str):
+                token = await self._verifier.verify_unrevoked(token)
+        except TokenExpired:
+            return
+        await self._revocations.revoke_token(token)
+
+
+def _read_issuers(issuers: Sequence[TrustedIssuer]) -> Mapping[str, TrustedIssuer]:
+    if not issuers:
+        raise ValueError("no issuer; write Authenticator(TrustedIssuer(...))")
+    for issuer in issuers:
+        if not isinstance(issuer, TrustedIssuer):
+            raise ValueError(f"{type(issuer).__name__} is no TrustedIssuer")
+    named = {issuer.issuer: issuer for issuer in issuers}
+    if len(named) != len(issuers):
+        raise ValueError("an issuer stands twice; give one all its audiences and keys")
+    return named
+
+
+def _read_sources(sources: Iterable[Source]) -> Sequence[Source]:
+    found = tuple(sources) if isinstance(sources, Iterable) else ()
+    if not found or not all(hasattr(source, "confirm") for source in found):
+        raise ValueError(
+            "sources takes several; write sources=(BearerHeader(), Cookie())"
+        )
+    return found
+
+
+def _read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
+    found = tuple(rules) if isinstance(rules, Iterable) else None
+    if found is None or not all(isinstance(rule, Rule) for rule in found):
+        raise ValueError(
+            'rules takes several; write rules=(Rule("/health", public=True),)'
+        )
+    return found

@@ -1,0 +1,140 @@
+"""The compact form of a JWS, taken apart and put together; nothing is believed yet.
+
+Stricter than `base64` and `json`: a token has one spelling only, and its JSON
+means the same to every parser (RFC 7515 §5.2 and §10.12, RFC 8725 §3.7).
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import MalformedToken
+
+MAX_LENGTH = 12 * 1024
+"""Characters of a token: room for ML-DSA-87 and for 200 group identifiers."""
+MAX_DEPTH = 32
+"""Levels of nested JSON."""
+
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+# By the number of characters beyond a multiple of four: the padding that a2b_base64
+# wants, and the last characters that leave no stray bits.
+PADDING = {0: b"", 2: b"==", 3: b"="}
+LAST = {0: ALPHABET, 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+SURROGATE = re.compile(r"\\u[dD][89abAB]")
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """The parts of a compact JWS."""
+
+    header: Mapping[str, Any]
+    payload: bytes = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+def read_compact(text: str) -> Compact:
+    """Take *text* apart.  Raise MalformedToken where it is not a compact JWS."""
+    if len(text) > MAX_LENGTH:
+        raise MalformedToken(f"{len(text)} characters")
+    try:
+        octets = text.encode("ascii")
+    except UnicodeEncodeError:
+        raise MalformedToken("not ASCII") from None
+    if octets.translate(None, ALPHABET + b".") or octets.count(b".") != 2:
+        raise MalformedToken("not three segments of base64url")
+    signing_input, _, signature = octets.rpartition(b".")
+    header, _, payload = signing_input.partition(b".")
+    return Compact(
+        header=read_json_object(base64url_decode(header)),
+        payload=base64url_decode(payload),
+        signing_input=signing_input,
+        signature=base64url_decode(signature),
+    )
+
+
+def base64url_decode(segment: bytes) -> bytes:
+    """Decode base64url without padding, of which each value has one spelling."""
+    surplus = len(segment) % 4
+    if segment.translate(None, ALPHABET) or surplus == 1:
+        raise MalformedToken("not base64url")
+    if segment and segment[-1] not in LAST[surplus]:
+        raise MalformedToken("stray bits at the end of a segment")
+    return binascii.a2b_base64(segment.translate(TO_STANDARD) + PADDING[surplus])
+
+
+def base64url_encode(octets: bytes) -> str:
+    """Encode *octets* as base64url without padding."""
+    standard = binascii.b2a_base64(octets, newline=False).rstrip(b"=").decode()
+    return standard.replace("+", "-").replace("/", "_")
+
+
+def read_json_object(octets: bytes) -> dict[str, Any]:
+    """Parse a JSON object: strict UTF-8, no name twice, nothing beyond RFC 8259.
+
+    Raise MalformedToken also for numbers that are not finite, for lone surrogates
+    and for more than 32 levels.
+    """
+    try:
+        text = octets.decode("utf-8")
+        value = DECODER.decode(text)
+        if SURROGATE.search(text):
+            _ensure_encodable(value)
+    except (ValueError, RecursionError) as error:
+        # The name of the error only: its text may quote what the client sent.
+        raise MalformedToken(f"not strict JSON: {type(error).__name__}") from None
+    if not isinstance(value, dict):
+        raise MalformedToken(f"JSON of type {type(value).__name__}, not an object")
+    # Counting brackets is cheap and never too low; only a suspect is measured.
+    if octets.count(b"[") + octets.count(b"{") > MAX_DEPTH and _is_deep(
+        value, MAX_DEPTH
+    ):
+        raise MalformedToken(f"JSON nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def write_json(value: Mapping[str, Any]) -> bytes:
+    """Write a JSON object without white space.  Raise ValueError or TypeError."""
+    return json.dumps(
+        value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name stands twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number overflows")
+    return number
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError("NaN or Infinity")
+
+
+def _ensure_encodable(value: Any) -> None:
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    members = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deep(member, levels - 1) for member in members)
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)

@@ -1,0 +1,112 @@
+"""A token in a cookie, which a browser sends unasked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from .credentials import NAME, Credentials, ensure_token68, ensure_unbound
+from .errors import CrossOrigin, MultipleCredentials, shown
+from .request import Request
+from .token import Token
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
+"""RFC 9110 §9.2.1, RFC 10008."""
+ORIGIN = re.compile(r"https?://[^/?#@\s,\\]+", re.IGNORECASE)
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A token in a cookie.
+
+    >>> Cookie(trusted_origins=("https://app.example.com",)).name
+    '__Host-access'
+
+    A page of another origin can make the browser send it.  So a request that may
+    change something has to be same-origin by ``Sec-Fetch-Site``, else by
+    ``Origin``, or to come from one of *trusted_origins*, which are compared to the
+    letter.  A WebSocket handshake carries no ``Sec-Fetch-Site`` and is judged by
+    ``Origin``, though its method is safe.  A request with neither header comes
+    from no browser, and passes.
+    """
+
+    name: str = "__Host-access"
+    trusted_origins: Iterable[str] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} cannot be the name of a cookie")
+        if isinstance(self.trusted_origins, str):
+            raise ValueError(f"write trusted_origins=({self.trusted_origins!r},)")
+        origins = frozenset(self.trusted_origins)
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin) or origin != origin.lower():
+                raise ValueError(
+                    f"{origin!r} is no origin; write one as 'https://app.example.com', "
+                    "in lower case and without a path"
+                )
+        object.__setattr__(self, "trusted_origins", origins)
+
+    @property
+    def challenge(self) -> str:
+        return "Bearer"  # a 401 needs a challenge, and no scheme is for cookies
+
+    def find(self, request: Request) -> Credentials | None:
+        values = set(read_cookie(request.header("cookie"), self.name))
+        if (
+            len(values) > 1
+        ):  # a sibling's cookie of the same name: which is the owner's?
+            raise MultipleCredentials("a cookie with two values")
+        text = values.pop() if values else ""
+        return Credentials(ensure_token68(text), self) if text else None
+
+    async def confirm(
+        self, credentials: Credentials, token: Token, request: Request
+    ) -> None:
+        ensure_unbound(token)
+        if request.method in SAFE_METHODS and not request.is_websocket:
+            return
+        if not self._is_from_own_page(request):
+            origins = shown(",".join(request.header("origin")))
+            raise CrossOrigin(f"Origin is {origins}")
+
+    def _is_from_own_page(self, request: Request) -> bool:
+        origin = ",".join(request.header("origin"))
+        if origin in self.trusted_origins:
+            return True
+        site = ",".join(request.header("sec-fetch-site"))
+        if site and not request.is_websocket:
+            return site in ("same-origin", "none")
+        return not origin or _is_same_origin(origin, request)
+
+
+def read_cookie(headers: Iterable[str], name: str) -> Iterator[str]:
+    """Every value of the cookie *name*, octet by octet as it was sent.
+
+    Unlike `http.cookies`, which hides what follows a cookie that it cannot parse
+    and gives a quoted value a second spelling.  A comma is part of a value: whoever
+    can set some cookie must not be able to set this one.
+    """
+    for header in headers:  # HTTP/2 clients send several (RFC 9113 §8.2.3)
+        for pair in header.split(";"):
+            found, equals, value = pair.strip(" \t").partition("=")
+            if equals and found == name:
+                yield value
+
+
+def _is_same_origin(origin: str, request: Request) -> bool:
+    """Whether *origin* is that of the request, by what the server tells of it.
+
+    By ``Host``; the scheme may differ in one way only: behind a proxy that ends TLS
+    an https page's request looks like http.
+    """
+    if not ORIGIN.fullmatch(origin):  # such as "null"
+        return False
+    scheme, _, host = origin.lower().partition("://")
+    if request.is_secure and scheme != "https":
+        return False
+    port = DEFAULT_PORTS[scheme]
+    own = ",".join(request.header("host")).lower()
+    return host.removesuffix(port) == own.removesuffix(port)

@@ -1,0 +1,123 @@
+"""How a token is presented."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .compact import MAX_LENGTH
+from .errors import InvalidRequest, MalformedToken, MultipleCredentials, TokenBound
+from .request import Request
+from .token import Token
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
+TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 §11.2
+
+
+class Source(Protocol):
+    """One way of presenting a token: where it stands, and whose it may be."""
+
+    @property
+    def challenge(self) -> str:
+        """The scheme of the challenge that asks for it."""
+        ...
+
+    def find(self, request: Request) -> Credentials | None:
+        """The credentials in *request*, not yet believed.  Raise AuthError for
+        what is there, but not as it must be written."""
+        ...
+
+    async def confirm(
+        self, credentials: Credentials, token: Token, request: Request
+    ) -> None:
+        """Raise AuthError where *token*, though good, was not the sender's to send."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A token as it was presented, and how."""
+
+    text: str = field(repr=False)
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class BearerHeader:
+    """A token in a header: ``Authorization: Bearer <token>`` (RFC 6750 §2.1).
+
+    >>> BearerHeader("Cf-Access-Jwt-Assertion", scheme=None)
+    BearerHeader(name='Cf-Access-Jwt-Assertion', scheme=None)
+
+    *scheme* None means that the bare token is the value: the header of a proxy that
+    sets it itself and takes away what a client sent.
+    """
+
+    name: str = "Authorization"
+    scheme: str | None = "Bearer"
+
+    def __post_init__(self) -> None:
+        for value in (self.name, "Bearer" if self.scheme is None else self.scheme):
+            if not NAME.fullmatch(value):
+                raise ValueError(f"{value!r} is no name for a header or a scheme")
+
+    @property
+    def challenge(self) -> str:
+        return self.scheme or "Bearer"
+
+    def find(self, request: Request) -> Credentials | None:
+        # Joined as a WSGI server joins them, so that one grammar serves both doors:
+        # it has no comma, and two tokens are never one.
+        value = ",".join(request.header(self.name.lower())).strip(" \t")
+        text = value if self.scheme is None else after_scheme(value, self.scheme)
+        return Credentials(ensure_token68(text), self) if text else None
+
+    async def confirm(
+        self, credentials: Credentials, token: Token, request: Request
+    ) -> None:
+        ensure_unbound(token)
+
+
+def after_scheme(value: str, scheme: str) -> str | None:
+    """What follows *scheme* in the value of a header, if it is that scheme's."""
+    first = NAME.match(value)
+    if first is None or first[0].lower() != scheme.lower():
+        if re.search(rf",[ \t]*{re.escape(scheme)}[ \t]", value, re.IGNORECASE):
+            raise MultipleCredentials("two schemes in one header")
+        return None
+    rest = value[first.end() :]
+    if not rest.startswith(" "):
+        raise InvalidRequest(f"not '{scheme} <token>'")
+    return rest.lstrip(" ")
+
+
+def ensure_token68(text: str) -> str:
+    """Return *text*.  Raise where it could not be a token in any scheme."""
+    if len(text) > MAX_LENGTH:  # before anything looks at the characters
+        raise MalformedToken(f"{len(text)} characters")
+    if not TOKEN68.fullmatch(text):
+        if "," in text:
+            raise MultipleCredentials(
+                "a comma: two values in one header, or two headers"
+            )
+        raise InvalidRequest("not a token68")
+    return text
+
+
+def ensure_unbound(token: Token) -> None:
+    """Raise TokenBound for a sender-constrained token; RFC 9449 §7.2: no downgrade.
+
+    Also where we do not know the binding, though RFC 7800 §3.1 would ignore it.
+    """
+    if "cnf" in token:
+        raise TokenBound("a bound token came without a proof")
+
+
+def extract(request: Request, sources: Sequence[Source]) -> Credentials | None:
+    """The credentials of *request*; two of them are refused."""
+    found = [found for source in sources if (found := source.find(request)) is not None]
+    if len(found) > 1:
+        raise MultipleCredentials("credentials in more than one place")
+    return found[0] if found else None

@@ -1,0 +1,238 @@
+"""Why a request is turned away.
+
+AuthError
+├── NoCredentials            401, a challenge without an error
+├── InvalidRequest           400
+│   ├── MultipleCredentials
+│   └── InsecureTransport
+├── InvalidToken             401
+│   ├── MalformedToken
+│   ├── UnknownIssuer
+│   ├── UnknownKey
+│   ├── BadSignature
+│   ├── WrongType
+│   ├── WrongAudience
+│   ├── ClaimMissing
+│   ├── ClaimInvalid
+│   ├── TokenExpired
+│   ├── TokenNotYetValid
+│   ├── LifetimeExceeded
+│   ├── TokenRevoked
+│   └── TokenBound
+├── InsufficientScope        403
+├── CrossOrigin              403
+└── Unavailable              503 with Retry-After
+    ├── KeysUnavailable
+    └── RevocationsUnavailable
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+SHOWN_CHARACTERS = 80
+
+
+class AuthError(Exception):
+    """A request may not pass.
+
+    A subclass says by its class attributes how HTTP tells of it, so no table
+    elsewhere has to be kept in step.  ``str(error)`` is for the log alone: the
+    client sees *error* and *description*, which are fixed texts.
+    """
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.UNAUTHORIZED
+    error: ClassVar[str | None] = None
+    """The code that the client is told; RFC 6750 §3.1 where it has one."""
+    description: ClassVar[str] = "Access is refused."
+    reason: ClassVar[str] = "refused"
+    """A stable word for logs, metrics and tests."""
+    in_challenge: ClassVar[bool] = True
+    """Whether ``WWW-Authenticate`` repeats the error; not where other credentials
+    would not help."""
+
+    def told(self) -> dict[str, str]:
+        """What the client may know."""
+        facts = {"error": self.error, "error_description": self.description}
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def challenged(self) -> dict[str, str]:
+        """What the challenge says beside its realm."""
+        return self.told() if self.error is not None and self.in_challenge else {}
+
+
+class NoCredentials(AuthError):
+    """Nothing was presented: RFC 6750 §3.1 wants a challenge without an error."""
+
+    description = "An access token is required."
+    reason = "no_credentials"
+
+
+class InvalidRequest(AuthError):
+    """The credentials are not written as the grammar asks."""
+
+    status = HTTPStatus.BAD_REQUEST
+    error = "invalid_request"
+    description = "The credentials are malformed."
+    reason = "malformed_credentials"
+
+
+class MultipleCredentials(InvalidRequest):
+    """Two tokens, and nothing says which one is meant (RFC 6750 §2)."""
+
+    description = "More than one access token was sent."
+    reason = "multiple_credentials"
+
+
+class InsecureTransport(InvalidRequest):
+    """Credentials came over plain http, where anyone on the way reads them."""
+
+    description = "The access token was sent over plain http."
+    reason = "insecure_transport"
+
+
+class InvalidToken(AuthError):
+    """The token does not verify."""
+
+    error = "invalid_token"
+    description = "The access token is not valid."
+    reason = "invalid_token"
+
+
+class MalformedToken(InvalidToken):
+    """Not a compact JWS of plain JSON objects, or one that is too long."""
+
+    reason = "malformed"
+
+
+class UnknownIssuer(InvalidToken):
+    """``iss`` names nobody whom we trust."""
+
+    reason = "unknown_issuer"
+
+
+class UnknownKey(InvalidToken):
+    """No key of the issuer fits the token's ``alg`` and ``kid``."""
+
+    reason = "unknown_key"
+
+
+class BadSignature(InvalidToken):
+    """No key that fits verifies the signature."""
+
+    reason = "bad_signature"
+
+
+class WrongType(InvalidToken):
+    """A JWT of another kind: an ID token, a proof, a logout token."""
+
+    reason = "wrong_type"
+
+
+class WrongAudience(InvalidToken):
+    """The token was made for somebody else."""
+
+    reason = "wrong_audience"
+
+
+class ClaimMissing(InvalidToken):
+    """A claim that we require is not there."""
+
+    reason = "claim_missing"
+
+
+class ClaimInvalid(InvalidToken):
+    """A claim is of another type than RFC 7519 gives it."""
+
+    reason = "claim_invalid"
+
+
+class TokenExpired(InvalidToken):
+    """``exp`` has passed."""
+
+    description = "The access token expired."
+    reason = "expired"
+
+
+class TokenNotYetValid(InvalidToken):
+    """``nbf`` or ``iat`` lies ahead."""
+
+    description = "The access token is not yet valid."
+    reason = "not_yet_valid"
+
+
+class LifetimeExceeded(InvalidToken):
+    """``exp`` lies further ahead than the issuer's ``max_lifetime``."""
+
+    reason = "lifetime_exceeded"
+
+
+class TokenRevoked(InvalidToken):
+    """The token verifies, but was taken back."""
+
+    description = "The access token was revoked."
+    reason = "revoked"
+
+
+class TokenBound(InvalidToken):
+    """The token is bound to a key (``cnf``), and came without the proof of it."""
+
+    description = "The access token is sender-constrained."
+    reason = "sender_constrained"
+
+
+class InsufficientScope(AuthError):
+    """The token is good, but not for this."""
+
+    status = HTTPStatus.FORBIDDEN
+    error = "insufficient_scope"
+    description = "The access token lacks a scope that is required."
+    reason = "insufficient_scope"
+
+    def __init__(self, message: str, *, scopes: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.scopes = scopes
+
+    def challenged(self) -> dict[str, str]:
+        return {**super().challenged(), "scope": " ".join(self.scopes)}
+
+
+class CrossOrigin(AuthError):
+    """A cookie came along, but its owner's page did not send the request."""
+
+    status = HTTPStatus.FORBIDDEN
+    error = "cross_origin"
+    description = "The request came from another origin."
+    reason = "cross_origin"
+    in_challenge = False
+
+
+class Unavailable(AuthError):
+    """What the decision needs cannot be had: our fault, not the client's."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    error = "temporarily_unavailable"
+    description = "The request cannot be checked at the moment."
+    reason = "unavailable"
+    in_challenge = False
+    retry_after: ClassVar[int] = 2
+    """Seconds."""
+
+
+class KeysUnavailable(Unavailable):
+    """The issuer's keys cannot be had."""
+
+    reason = "keys_unavailable"
+
+
+class RevocationsUnavailable(Unavailable):
+    """Nobody can say whether the token was revoked."""
+
+    reason = "revocations_unavailable"
+
+
+def shown(value: object) -> str:
+    """*value* as a log may show it: escaped, and cut to 80 characters."""
+    text = ascii(value)  # no line break, control or look-alike survives ascii()
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -1,0 +1,201 @@
+"""Keys, and the signatures that they make and verify (RFC 7515, 7517, 7638)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import jwk as jwks
+from .algorithms import Algorithm, algorithm_named, public_half
+from .compact import Compact, base64url_encode, read_compact, write_json
+from .errors import BadSignature, MalformedToken, UnknownKey, shown
+
+MOST_CANDIDATES = 4
+"""Keys tried for one token: a stranger's token must not cost many verifications."""
+REFUSED_PARAMETERS = ("crit", "b64", "zip", "enc")
+
+
+class Key:
+    """A key bound to one algorithm, so that no token can choose it.
+
+    >>> key = Key.generate("ES256")
+    >>> key.public.to_jwk()["kty"]
+    'EC'
+
+    Made by the class methods below; they raise ValueError for keys that are weak,
+    damaged or of another kind.  A `Key` shows none of its material.
+    """
+
+    __slots__ = ("_algorithm", "_material", "_verifying", "is_named", "kid", "names")
+
+    def __init__(self, algorithm: Algorithm, material: Any, kid: str | None) -> None:
+        self._algorithm = algorithm
+        self._material = material
+        self._verifying = public_half(material)
+        self.is_named = kid is not None
+        """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
+        self.kid: str = kid or jwks.thumbprint(algorithm.dump_jwk(material))
+        """The name in the token's header; the RFC 7638 thumbprint if none was given."""
+        self.names: frozenset[str] = self._names()
+        """Values of ``alg`` that mean this key's algorithm."""
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> Key:
+        """Read a JSON Web Key, public or private.
+
+        Its ``alg`` decides; where it has none, *algorithm*, else RS256 for RSA,
+        HS256 for a secret, and what the curve says for the rest.
+        """
+        name = jwks.algorithm_of(jwk, () if algorithm is None else (algorithm,))
+        if algorithm not in (None, name):
+            raise ValueError(f"the JWK is for {name}, not for {algorithm}")
+        jwks.ensure_for_signatures(jwk)
+        jwks.ensure_complete(jwk)
+        made = algorithm_named(name)
+        return cls(made, made.load_jwk(jwk), _kid(jwk.get("kid")))
+
+    @classmethod
+    def from_pem(cls, data: str | bytes, algorithm: str, kid: str | None = None) -> Key:
+        """Read a public or private key from unencrypted PEM."""
+        octets = data.encode() if isinstance(data, str) else data
+        if algorithm.startswith("HS"):
+            raise ValueError(
+                f"PEM is no secret for {algorithm}; name the key's own, RS256"
+            )
+        made = algorithm_named(algorithm)
+        return cls(made, made.load_pem(octets), _kid(kid))
+
+    @classmethod
+    def from_secret(
+        cls, secret: str | bytes, algorithm: str = "HS256", kid: str | None = None
+    ) -> Key:
+        """Take a secret of random octets, as long as the hash: 32, 48 or 64.
+
+        A public key or a JWK as text is refused: who has it could sign.
+        """
+        octets = secret.encode() if isinstance(secret, str) else secret
+        if not algorithm.startswith("HS"):
+            raise ValueError(
+                f"{algorithm} has no secret; use Key.from_pem or Key.from_jwk"
+            )
+        made = algorithm_named(algorithm)
+        return cls(made, made.accept(octets), _kid(kid))
+
+    @classmethod
+    def generate(cls, algorithm: str = "ES256", kid: str | None = None) -> Key:
+        """Make a new private key (for HS*, a secret)."""
+        made = algorithm_named(algorithm)
+        return cls(made, made.create(), _kid(kid))
+
+    @property
+    def algorithm(self) -> str:
+        """The one algorithm, as in ``alg``."""
+        return self._algorithm.name
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether who can verify can also sign."""
+        return self.algorithm.startswith("HS")
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether the signing half is here."""
+        return self.is_symmetric or self._material is not self._verifying
+
+    @property
+    def public(self) -> Key:
+        """The half that verifies; a secret has only itself."""
+        return Key(
+            self._algorithm, self._verifying, self.kid if self.is_named else None
+        )
+
+    def to_jwk(self, private: bool = False) -> dict[str, Any]:
+        """Write a JSON Web Key, with ``kid``, ``alg`` and ``use``.
+
+        Raise ValueError for a secret that is not asked for as *private*, and for a
+        private key that is not here.
+        """
+        if not self.can_sign if private else self.is_symmetric:
+            raise ValueError("this half of the key does not exist, or is a secret")
+        material = self._material if private else self._verifying
+        jwk = self._algorithm.dump_jwk(material)
+        return {**jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+    def sign(self, octets: bytes) -> bytes:
+        return self._algorithm.sign(octets, self._material)
+
+    def verify(self, octets: bytes, signature: bytes) -> bool:
+        """Whether *signature* is this key's over *octets*."""
+        return self._algorithm.verify(octets, self._verifying, signature)
+
+    def __repr__(self) -> str:
+        return f"<Key {self.algorithm} {shown(self.kid)}>"
+
+    def _names(self) -> frozenset[str]:
+        name = self.algorithm
+        if name in ("Ed25519", "Ed448"):
+            return frozenset({name, "EdDSA"})
+        if name == "EdDSA":  # RFC 9864 §2.2: the legacy name of both curves
+            return frozenset({name, self._algorithm.dump_jwk(self._verifying)["crv"]})
+        return frozenset({name})
+
+
+def fitting(keys: Iterable[Key], header: Mapping[str, Any]) -> tuple[Key, ...]:
+    """Choose the keys that *header* may mean.  Raise UnknownKey where none does."""
+    alg, kid = header["alg"], header.get("kid")
+    able = [key for key in keys if alg in key.names]
+    if kid is not None:
+        named = [key for key in able if key.kid == kid]
+        able = named or [key for key in able if not key.is_named]
+    if not 1 <= len(able) <= MOST_CANDIDATES:
+        raise UnknownKey(f"{len(able)} keys fit alg {shown(alg)}, kid {shown(kid)}")
+    return tuple(able)
+
+
+def read_jws(text: str) -> Compact:
+    """Take a token apart.  Raise MalformedToken for what a header must not ask for.
+
+    Parameters that would change what is signed or encrypt it are refused, and so
+    is any ``crit``, since we support no extension (RFC 7515 §4.1.11); ``jwk``,
+    ``jku``, ``x5c`` and ``x5u`` are never looked at (§10.3).
+    """
+    compact = read_compact(text)
+    header = compact.header
+    if not isinstance(header.get("alg"), str) or not isinstance(
+        header.get("kid", ""), str
+    ):
+        raise MalformedToken("alg or kid is not a string")
+    if refused := [name for name in REFUSED_PARAMETERS if name in header]:
+        raise MalformedToken(f"the header has {' and '.join(refused)}")
+    if isinstance(cty := header.get("cty"), str) and cty.lower().endswith("jwt"):
+        raise MalformedToken("a nested token")  # RFC 7519 §5.2
+    return compact
+
+
+def ensure_signed(compact: Compact, keys: Iterable[Key]) -> None:
+    """Raise BadSignature where no key of *keys* made the signature."""
+    if not any(key.verify(compact.signing_input, compact.signature) for key in keys):
+        raise BadSignature("the signature is not of the keys that fit")
+
+
+def verify_compact(text: str, keys: Iterable[Key]) -> tuple[Mapping[str, Any], bytes]:
+    """Return header and payload octets of a JWS that one of *keys* signed.
+
+    The signature layer alone: no claim is read.  Raises `InvalidToken`.
+    """
+    compact = read_jws(text)
+    ensure_signed(compact, fitting(keys, compact.header))
+    return compact.header, compact.payload
+
+
+def sign_compact(header: Mapping[str, Any], payload: bytes, key: Key) -> str:
+    """Write a compact JWS, signed with *key*, whose ``alg`` and ``kid`` it names."""
+    named = {"alg": key.algorithm, "kid": key.kid, **header}
+    signing_input = f"{base64url_encode(write_json(named))}.{base64url_encode(payload)}"
+    return f"{signing_input}.{base64url_encode(key.sign(signing_input.encode()))}"
+
+
+def _kid(kid: object) -> str | None:
+    if kid is not None and not (isinstance(kid, str) and kid):
+        raise ValueError("kid must be a string that is not empty, or be left out")
+    return kid

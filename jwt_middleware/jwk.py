@@ -1,0 +1,84 @@
+"""What a JSON Web Key says of itself (RFC 7517); no cryptography."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .compact import base64url_decode, base64url_encode
+from .errors import MalformedToken
+
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "priv"})
+REQUIRED_MEMBERS = {
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+    "RSA": ("e", "kty", "n"),
+    "AKP": ("alg", "kty", "pub"),
+    "oct": ("k", "kty"),
+}
+"""By ``kty``, in order; a thumbprint is made of them (RFC 7638 §3.2, RFC 9964 §6)."""
+NOT_OCTETS = frozenset({"alg", "crv", "kty"})
+
+ALGORITHMS = {
+    ("oct", None): ("HS256", "HS384", "HS512"),
+    ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("Ed25519", "EdDSA"),
+    ("OKP", "Ed448"): ("Ed448", "EdDSA"),
+    ("AKP", None): ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"),
+}
+"""By ``kty`` and ``crv``; the first is taken where neither the key nor we name one."""
+NAMES = frozenset(name for names in ALGORITHMS.values() for name in names)
+
+
+class NotForSignatures(ValueError):
+    """A sound key, but not one that verifies signatures of a kind that we know."""
+
+
+def algorithm_of(jwk: Mapping[str, Any], preferred: Iterable[str] = ()) -> str:
+    """Choose the one algorithm that the key is used with.
+
+    Its ``alg``, else the first of *preferred* that its type can do, else the
+    first in `ALGORITHMS`.
+    """
+    kty, named, preferred = jwk.get("kty"), jwk.get("alg"), tuple(preferred)
+    kind = (kty, jwk.get("crv") if kty in ("EC", "OKP") else None)
+    able = next((names for known, names in ALGORITHMS.items() if known == kind), ())
+    if named is not None:
+        able = tuple(name for name in able if name == named)
+    elif preferred:
+        able = tuple(name for name in preferred if name in able)
+    if not able:
+        raise NotForSignatures("the JWK is of a kind that no signature here uses")
+    return able[0]
+
+
+def ensure_for_signatures(jwk: Mapping[str, Any]) -> None:
+    """Raise NotForSignatures where ``use`` or ``key_ops`` is for something else."""
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list):
+        raise NotForSignatures('the JWK says that its use is not "sig"')
+    if not {"verify", "sign"} & {name for name in operations if isinstance(name, str)}:
+        raise NotForSignatures("the JWK's key_ops has neither sign nor verify")
+
+
+def ensure_complete(jwk: Mapping[str, Any]) -> None:
+    """Raise ValueError where a member is missing or not strict base64url."""
+    required = REQUIRED_MEMBERS[jwk["kty"]]
+    for name in {*required, *PRIVATE_MEMBERS & jwk.keys()} - NOT_OCTETS - {"oth"}:
+        try:
+            base64url_decode(jwk[name].encode("ascii"))
+        except (KeyError, AttributeError, UnicodeEncodeError, MalformedToken):
+            # No value is shown: it may be a private member.
+            raise ValueError(f"the JWK's {name} is missing or not base64url") from None
+
+
+def thumbprint(jwk: Mapping[str, Any]) -> str:
+    """Hash the members that make the key what it is (RFC 7638)."""
+    members = {name: jwk[name] for name in REQUIRED_MEMBERS[jwk["kty"]]}
+    text = json.dumps(members, separators=(",", ":"))
+    return base64url_encode(hashlib.sha256(text.encode()).digest())

@@ -1,0 +1,87 @@
+"""Whose signatures we believe: keys, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from .jose import Key, fitting
+from .jwk import PRIVATE_MEMBERS, NotForSignatures, algorithm_of
+
+
+class KeySource(Protocol):
+    """Finds the keys that a token may have been signed with."""
+
+    async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        """The keys that *header* may mean, at least one.
+
+        Raise UnknownKey where there is none, KeysUnavailable where nobody can say.
+        """
+        ...
+
+
+class StaticKeys:
+    """Keys that are known from the start.
+
+    >>> StaticKeys(Key.generate("ES256").public)
+    <StaticKeys ES256>
+
+    Raises ValueError for no key at all, and for two of one name and algorithm.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, *keys: Key) -> None:
+        if not keys:
+            raise ValueError("no key that verifies signatures; give at least one")
+        for key in keys:
+            if not isinstance(key, Key):
+                raise ValueError(
+                    f"{type(key).__name__} is no Key; write Key.from_pem, Key.from_jwk "
+                    "or Key.from_secret"
+                )
+        self.keys: Sequence[Key] = tuple(key.public for key in keys)
+        _ensure_distinct(self.keys)
+
+    @classmethod
+    def from_jwks(
+        cls, jwks: Mapping[str, Any], algorithms: Sequence[str] = ()
+    ) -> StaticKeys:
+        """Read a JWK Set (RFC 7517 §5).
+
+        Keys for encryption and of kinds that are not known are passed over; one
+        without ``alg`` takes the first of *algorithms* that its type can do.
+        Raises ValueError for a damaged, weak or private key.
+        """
+        members = jwks.get("keys")
+        if not isinstance(members, list):
+            raise ValueError('a JWK Set is an object with a list "keys"')
+        found = [_read_member(member, algorithms) for member in members]
+        return cls(*(key for key in found if key is not None))
+
+    async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        return fitting(self.keys, header)
+
+    def __repr__(self) -> str:
+        return f"<StaticKeys {' '.join(key.algorithm for key in self.keys)}>"
+
+
+def _read_member(jwk: Any, algorithms: Sequence[str]) -> Key | None:
+    if not isinstance(jwk, Mapping):
+        raise ValueError("a member of the JWK Set is no object")
+    if private := sorted(PRIVATE_MEMBERS & jwk.keys()):
+        raise ValueError(
+            f"a JWK Set to verify with has the private member {private[0]!r}; keep it "
+            "where tokens are signed, and write Key.from_jwk(...).public here"
+        )
+    try:
+        return Key.from_jwk(jwk, algorithm_of(jwk, algorithms))
+    except NotForSignatures:
+        return None
+
+
+def _ensure_distinct(keys: Sequence[Key]) -> None:
+    for index, key in enumerate(keys):
+        for other in keys[:index]:
+            if key.kid == other.kid and key.names & other.names:
+                raise ValueError(f"two keys are called {key.kid!r}; a kid names one")

@@ -1,0 +1,61 @@
+"""Options as people write them, read once, at construction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+WORD = re.compile(r"[^\s\x00-\x1F\x7F]+")
+"""No white space: an issuer stands in the names of marks."""
+SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
+LATEST_DATE = 2**53
+"""Seconds since 1970, beyond which JSON numbers are not exact (RFC 7493 §2.2)."""
+
+
+def read_word(option: str, value: object, pattern: re.Pattern[str] = WORD) -> str:
+    """Return *value*.  Raise ValueError where it is no string of that pattern."""
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{option} must be a string without spaces, not {value!r}")
+    return value
+
+
+def read_words(
+    option: str, values: object, pattern: re.Pattern[str] = WORD
+) -> tuple[str, ...]:
+    """Return several words.  A single string is refused: its letters would be meant."""
+    if isinstance(values, (str, bytes)):
+        raise ValueError(f"{option} takes several; write {option}=({values!r},)")
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{option} takes several strings, not {values!r}")
+    return tuple(read_word(f"each of {option}", value, pattern) for value in values)
+
+
+def read_one_or_several(option: str, values: object) -> tuple[str, ...]:
+    """Return at least one word, of a string or of several."""
+    words = read_words(option, (values,) if isinstance(values, str) else values)
+    if not words:
+        raise ValueError(f"{option} is empty; name at least one")
+    return words
+
+
+def read_seconds(option: str, value: object, *, least: float, most: float) -> float:
+    """Return a number of seconds from *least* to *most*.  NaN is none."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:  # type: ignore[operator]
+        raise ValueError(
+            f"{option} must be a number of seconds from {least:g} to {most:g}, "
+            f"not {value!r}"
+        )
+    return value  # type: ignore[return-value]
+
+
+def read_date(option: str, value: object) -> float:
+    """Return a date in seconds since 1970.  Neither NaN nor infinity is one."""
+    return read_seconds(option, value, least=0, most=LATEST_DATE)
+
+
+def read_count(option: str, value: object) -> int:
+    """Return a whole number that is not negative."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{option} must be a whole number from 0, not {value!r}")
+    return value

@@ -1,0 +1,124 @@
+"""What a token must say for us to accept it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import (
+    ClaimInvalid,
+    ClaimMissing,
+    LifetimeExceeded,
+    TokenExpired,
+    TokenNotYetValid,
+    UnknownIssuer,
+    WrongAudience,
+    WrongType,
+    shown,
+)
+from .options import LATEST_DATE
+
+STRINGS = ("iss", "sub", "jti", "sid", "client_id")
+ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "jwt"})
+FOREIGN_CLAIMS = ("events", "nonce", "at_hash", "c_hash")
+"""A security event or logout token has the first, an ID token the others."""
+RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The claims that we require; *issuer* and *audiences* have no default."""
+
+    issuer: str
+    audiences: frozenset[str]
+    types: frozenset[str]
+    """In lower case, without ``application/``."""
+    leeway: float
+    """Seconds by which clocks may differ."""
+    max_lifetime: float
+    """Seconds from now; infinite where there is no bound."""
+    require: tuple[str, ...] = ()
+
+    def check(
+        self, header: Mapping[str, Any], claims: Mapping[str, Any], now: float
+    ) -> None:
+        """Raise InvalidToken at the first rule that the token breaks."""
+        _check_strings(claims)
+        _check_type(header, claims, self.types)
+        _check_expiry(claims, now, self.leeway, self.max_lifetime)
+        _check_start(claims, now + self.leeway)
+        if claims.get("iss") != self.issuer:
+            raise UnknownIssuer(f"iss is {shown(claims.get('iss'))}")
+        _check_audience(claims, self.audiences)
+        _check_required(claims, self.require)
+
+
+def media_type(typ: str) -> str:
+    """*typ* as it is compared: RFC 7515 §4.1.9 leaves ``application/`` out."""
+    short = typ.lower().removeprefix("application/")
+    return typ.lower() if "/" in short else short
+
+
+def _check_strings(claims: Mapping[str, Any]) -> None:
+    # A number as jti would slip by a list of revoked strings, or crash it.
+    for name in STRINGS:
+        if not isinstance(claims.get(name, ""), str):
+            raise ClaimInvalid(f"{name} is {shown(claims[name])}")
+
+
+def _check_type(
+    header: Mapping[str, Any], claims: Mapping[str, Any], types: frozenset[str]
+) -> None:
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or not typ.isascii() or media_type(typ) not in types:
+        raise WrongType(f"typ is {shown(typ)}")
+    if media_type(typ) not in ACCESS_TOKEN_TYPES:
+        return
+    if foreign := [name for name in FOREIGN_CLAIMS if name in claims]:
+        raise WrongType(f"no access token: it has {' and '.join(foreign)}")
+
+
+def _check_expiry(
+    claims: Mapping[str, Any], now: float, leeway: float, max_lifetime: float
+) -> None:
+    expiry = _date(claims, "exp")
+    if expiry is None:
+        raise ClaimMissing("no exp")
+    if expiry <= now - leeway:
+        raise TokenExpired(f"exp is {expiry}, now is {now:.0f}")
+    if expiry > now + max_lifetime + leeway:
+        raise LifetimeExceeded(f"exp is {expiry}, now is {now:.0f}")
+
+
+def _check_start(claims: Mapping[str, Any], latest: float) -> None:
+    for name in ("nbf", "iat"):
+        start = _date(claims, name)
+        if start is not None and start > latest:
+            raise TokenNotYetValid(
+                f"{name} is {start}, with leeway now is {latest:.0f}"
+            )
+
+
+def _check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None:
+    aud = claims.get("aud")
+    named = aud if isinstance(aud, list) else [aud]
+    if not all(isinstance(name, str) for name in named) or audiences.isdisjoint(named):
+        raise WrongAudience(f"aud is {shown(aud)}")
+
+
+def _check_required(claims: Mapping[str, Any], require: tuple[str, ...]) -> None:
+    if missing := [name for name in require if claims.get(name) is None]:
+        raise ClaimMissing(f"no {' and no '.join(missing)}")
+
+
+def _date(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate, which may be absent: a finite JSON number, nothing like one."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ClaimInvalid(f"{name} is {shown(value)}")
+    if not -LATEST_DATE < value < LATEST_DATE:
+        raise ClaimInvalid(f"{name} is out of range")
+    return value

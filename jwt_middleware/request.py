@@ -1,0 +1,29 @@
+"""What the core needs to know of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as data: the one shape that both doors build."""
+
+    method: str
+    """As it was sent; ``GET`` for a WebSocket handshake."""
+    scheme: str
+    """As the server reports it: ``http``, ``https``, ``ws`` or ``wss``."""
+    path: str
+    """Decoded by the server, without the prefix that the app is mounted under."""
+    header: Callable[[str], tuple[str, ...]]
+    """Every value sent under a lower-case name, in order.  A WSGI server has
+    joined them to one, by commas."""
+    raw_path: str = ""
+    """As it was sent, where the server tells."""
+    is_websocket: bool = False
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether nobody on the way could read along, as far as the server knows."""
+        return self.scheme in ("https", "wss")

@@ -1,0 +1,118 @@
+"""Taking tokens back before they expire."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from .bridge import ask, needs_loop
+from .errors import RevocationsUnavailable, TokenRevoked
+from .options import read_date
+from .store import Store
+from .token import Token
+from .trust import TrustedIssuer
+
+Kind = Literal["jti", "sid", "sub"]
+
+
+class Revocations:
+    """Tokens that no longer hold.
+
+    A token is revoked when one of its handles was marked at or after the moment
+    that it was issued: itself, its session (``sid``), its subject (``sub``), each
+    within its issuer.  One that does not say when is older than any mark.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        issuers: Mapping[str, TrustedIssuer],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._issuers = issuers
+        self._now = now
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether the store is asynchronous, so that WSGI cannot ask it."""
+        return self._store is not None and needs_loop(self._store.look)
+
+    async def ensure_live(self, token: Token) -> None:
+        """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
+        if self._store is None:
+            return
+        names = handles(token)
+        issued = -math.inf if token.issued_at is None else math.floor(token.issued_at)
+        for name, mark in zip(names, await _look(self._store, names), strict=True):
+            # iat has whole seconds: in the second of the mark, the token is older.
+            if mark is not None and not mark < issued:
+                raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
+
+    async def revoke_token(self, token: Token) -> None:
+        """Take back *token*, until after its end on the slowest clock."""
+        issuer = self._issuer(token.issuer)
+        until = token.expires_at + 2 * issuer.policy.leeway
+        # Marked for its whole life: a fast clock at the issuer does not undo it.
+        await self._put("jti", issuer.issuer, token.identifier, until, until)
+
+    async def revoke_jti(self, jti: str, issuer: str | None) -> None:
+        """Take back the token called *jti*, whenever it was issued."""
+        trusted = self._issuer(issuer)
+        until = trusted.keep_until(self._now())
+        await self._put("jti", trusted.issuer, jti, until, until)
+
+    async def revoke_until(
+        self, kind: Kind, value: str, issuer: str | None, before: float | None = None
+    ) -> None:
+        """Take back what was issued to a session or subject until *before*, or now."""
+        trusted, now = self._issuer(issuer), self._now()
+        at = now if before is None else read_date("before", before)
+        until = trusted.keep_until(max(at, now))
+        await self._put(kind, trusted.issuer, value, at, until)
+
+    async def _put(
+        self, kind: Kind, issuer: str, value: str, at: float, until: float
+    ) -> None:
+        if self._store is None:
+            raise ValueError("nothing can be revoked without a store; give store=...")
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{kind} must be a string that is not empty")
+        try:
+            await ask(self._store.put, handle(kind, issuer, value), at, until)
+        except Exception as error:  # whatever a store raises: nothing was revoked
+            raise RevocationsUnavailable(f"put: {type(error).__name__}") from error
+
+    def _issuer(self, name: str | None) -> TrustedIssuer:
+        if name is None and len(self._issuers) == 1:
+            return next(iter(self._issuers.values()))
+        if name is None or name not in self._issuers:
+            raise ValueError(f"name the issuer: one of {', '.join(self._issuers)}")
+        return self._issuers[name]
+
+
+def handle(kind: Kind, issuer: str, value: str) -> str:
+    """The name of a mark.  Neither *kind* nor *issuer* has a space, so no two agree."""
+    return f"{kind} {issuer} {value}"
+
+
+def handles(token: Token) -> tuple[str, ...]:
+    """The names by which *token* can be taken back."""
+    issuer, sid, sub = token.issuer, token.get("sid"), token.subject
+    names = [handle("jti", issuer, token.identifier)]
+    if sid:
+        names.append(handle("sid", issuer, sid))
+    if sub:
+        names.append(handle("sub", issuer, sub))
+    return tuple(names)
+
+
+async def _look(store: Store, names: Sequence[str]) -> Sequence[float | None]:
+    try:
+        marks = await ask(store.look, names)
+        if len(marks) != len(names):
+            raise ValueError("not one answer for each name")
+        return [None if mark is None else float(mark) for mark in marks]
+    except Exception as error:  # whatever a store raises: nobody knows, nobody passes
+        raise RevocationsUnavailable(f"look: {type(error).__name__}") from error

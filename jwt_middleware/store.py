@@ -1,0 +1,90 @@
+"""Marks that end: what is revoked, replayed or used up."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from .bridge import instant
+
+
+class Store(Protocol):
+    """Remembers when a name was marked, until the mark ends.
+
+    Dates are seconds since 1970.  The methods may be plain or coroutines; the core
+    takes either (WSGI the plain ones).  What they raise makes the answer a 503.
+    """
+
+    def add(self, name: str, at: float, until: float) -> bool | Awaitable[bool]:
+        """Mark *name* if it is not; atomic.  False where it was marked."""
+        ...
+
+    def put(self, name: str, at: float, until: float) -> Awaitable[None] | None:
+        """Mark *name*.  Of a mark that stands, the later date and end remain: no
+        race of two calls may take back what one of them revoked."""
+        ...
+
+    def look(
+        self, names: Sequence[str]
+    ) -> Sequence[float | None] | Awaitable[Sequence[float | None]]:
+        """When each of *names* was marked, or None; in one round trip."""
+        ...
+
+
+class MemoryStore:
+    """The marks of one process: for tests, and for a single worker.
+
+    Another worker does not see them.  Marks that ended are dropped at the next
+    write, so memory is bounded by what is marked at a time.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._marks: dict[str, tuple[float, float]] = {}
+        self._ends: list[tuple[float, str]] = []  # one entry for each name
+
+    @instant
+    def add(self, name: str, at: float, until: float) -> bool:
+        with self._lock:
+            self._forget()
+            if name in self._marks:
+                return False
+            self._set(name, at, until)
+            return True
+
+    @instant
+    def put(self, name: str, at: float, until: float) -> None:
+        with self._lock:
+            self._forget()
+            standing_at, standing_until = self._marks.get(name, (at, until))
+            self._set(name, max(at, standing_at), max(until, standing_until))
+
+    @instant
+    def look(self, names: Sequence[str]) -> Sequence[float | None]:
+        now = self._now()
+        marks = [self._marks.get(name) for name in names]  # each read is atomic
+        return [
+            mark[0] if mark is not None and mark[1] > now else None for mark in marks
+        ]
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def _set(self, name: str, at: float, until: float) -> None:
+        if name not in self._marks:
+            heapq.heappush(self._ends, (until, name))
+        self._marks[name] = (at, until)
+
+    def _forget(self) -> None:
+        now = self._now()
+        while self._ends and self._ends[0][0] <= now:
+            _, name = heapq.heappop(self._ends)
+            until = self._marks[name][1]
+            if until > now:  # put again meanwhile, with a later end
+                heapq.heappush(self._ends, (until, name))
+            else:
+                del self._marks[name]

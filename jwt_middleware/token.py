@@ -1,0 +1,129 @@
+"""A token that we believe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+
+class Token(Mapping[str, Any]):
+    """The claims of a token whose every check has passed.
+
+    Only the verifier makes one, so whoever holds a `Token` need not ask whether
+    it was verified.  It reads as a mapping of its claims: ``token["sub"]``,
+    ``token.get("email")``, ``dict(token)``.  It is made anew for every request,
+    so nothing that a handler does to a nested value reaches another request.
+
+    It also has the attributes that Starlette's ``request.user`` and
+    ``request.auth`` are asked for.
+    """
+
+    __slots__ = ("_claims", "_digest", "header", "scopes")
+
+    is_authenticated = True
+
+    def __init__(
+        self, header: Mapping[str, Any], claims: Mapping[str, Any], *, digest: str = ""
+    ) -> None:
+        self._claims = dict(claims)
+        self._digest = digest
+        self.header: Mapping[str, Any] = MappingProxyType(dict(header))
+        self.scopes: frozenset[str] = read_scopes(claims)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._claims[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._claims)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def __repr__(self) -> str:  # no claim: a repr lands in tracebacks and logs
+        return f"<Token of {len(self)} claims>"
+
+    @property
+    def issuer(self) -> str:
+        """Who made the token: ``iss``."""
+        issuer: str = self._claims["iss"]
+        return issuer
+
+    @property
+    def subject(self) -> str | None:
+        """Whom the token speaks of: ``sub``, unique within its issuer only."""
+        return self._claims.get("sub")
+
+    @property
+    def expires_at(self) -> float:
+        """Seconds since 1970: ``exp``."""
+        expires_at: float = self._claims["exp"]
+        return expires_at
+
+    @property
+    def issued_at(self) -> float | None:
+        """Seconds since 1970: ``iat``."""
+        return self._claims.get("iat")
+
+    @property
+    def identifier(self) -> str:
+        """What tells this token from any other of its issuer.
+
+        Its ``jti``, else the hash of its signing input; never its text, which has
+        two valid spellings under ECDSA (*s* and *n* - *s*).
+        """
+        return self._claims.get("jti") or self._digest
+
+    @property
+    def identity(self) -> str:
+        return self.subject or ""
+
+    @property
+    def display_name(self) -> str:
+        return self.subject or ""
+
+
+class Anonymous:
+    """Nobody, in the shape of Starlette's ``request.user`` and ``request.auth``."""
+
+    __slots__ = ()
+
+    is_authenticated = False
+    display_name = ""
+    identity = ""
+    scopes: frozenset[str] = frozenset()
+
+
+ANONYMOUS = Anonymous()
+
+
+def read_scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    """The scopes in ``scope`` (RFC 8693 §4.2), else ``scp``: a string or a list."""
+    value = claims.get("scope", claims.get("scp"))
+    if isinstance(value, str):
+        value = value.split(" ")  # RFC 6749 §3.3: by spaces, and by nothing else
+    if not isinstance(value, list):
+        return frozenset()
+    return frozenset(scope for scope in value if isinstance(scope, str) and scope)
+
+
+_current: ContextVar[Token | None] = ContextVar("jwt_middleware.token", default=None)
+
+
+def current_token() -> Token | None:
+    """Return the token of the request that is being served, or None.
+
+    A convenience: ``environ`` and ``scope`` hold the truth.  A thread that a
+    handler starts itself does not inherit it.
+    """
+    return _current.get()
+
+
+def set_current_token(token: Token | None) -> None:
+    """Set what `current_token` returns; to be called on entry to every request.
+
+    Resetting it afterwards would not do: servers start the next request of a
+    connection inside the context of the one before, and threads keep theirs.
+    """
+    _current.set(token)

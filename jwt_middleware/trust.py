@@ -1,0 +1,155 @@
+"""Whom we believe, and what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from .errors import UnknownKey
+from .jose import Key
+from .jwk import NAMES
+from .keys import KeySource, StaticKeys
+from .options import read_one_or_several, read_seconds, read_word, read_words
+from .policy import RFC9068_CLAIMS, Policy, media_type
+
+DEFAULT_TYPES = ("at+jwt", "JWT")
+MOST_LEEWAY = 300
+"""Seconds; RFC 7519 §4.1.4: no more than a few minutes."""
+LONGEST_LIFETIME = 10 * 365 * 86400
+
+Keys = KeySource | Iterable[Key] | Mapping[str, Any]
+
+
+class TrustedIssuer:
+    """An issuer whose tokens are believed, and what they must say.
+
+    >>> issuer = TrustedIssuer(
+    ...     "https://login.example.com",
+    ...     audience="https://api.example.com",
+    ...     keys=[Key.generate("ES256").public],
+    ... )
+
+    - *issuer*: the exact ``iss``.
+    - *audience*: what ``aud`` calls us; one string or several.
+    - *keys*: a key source, an iterable of `Key`, or a JWK Set as a mapping.
+    - *algorithms*: those that are accepted; None means what the keys say.  A key of
+      a JWK Set without ``alg`` takes the first that its type can do.
+    - *types*: accepted ``typ``, compared as media types; absent counts as ``JWT``.
+      An access token with the marks of an ID token (``nonce``, ``at_hash``,
+      ``c_hash``) or of an event (``events``) is refused.
+    - *leeway*: seconds by which clocks may differ, at most 300.
+    - *max_lifetime*: seconds from now by which a token must have ended; None means
+      no bound, and marks on subjects and sessions that never end.
+    - *require*: names of claims that must be there, beside ``iss``, ``aud``, ``exp``.
+    - *profile*: ``"rfc9068"`` asks for ``at+jwt`` and every claim of RFC 9068.
+
+    There is no switch that turns a check off.  Raises ValueError for configuration
+    that could not do what it seems to.
+    """
+
+    __slots__ = ("algorithms", "issuer", "keys", "policy")
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        audience: str | Iterable[str],
+        keys: Keys | None = None,
+        algorithms: Iterable[str] | None = None,
+        types: Iterable[str] = DEFAULT_TYPES,
+        leeway: float = 30,
+        max_lifetime: float | None = 86400,
+        require: Iterable[str] = (),
+        profile: Literal["rfc9068"] | None = None,
+    ) -> None:
+        self.issuer = read_word("issuer", issuer)
+        self.algorithms = _read_algorithms(algorithms)
+        self.keys = _read_keys(keys, self.algorithms)
+        self.policy = Policy(
+            issuer=self.issuer,
+            audiences=frozenset(read_one_or_several("audience", audience)),
+            types=_read_types(types, profile),
+            leeway=read_seconds("leeway", leeway, least=0, most=MOST_LEEWAY),
+            max_lifetime=_read_lifetime(max_lifetime),
+            require=read_words("require", require) + _required_by(profile),
+        )
+
+    async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        """The keys of this issuer that *header* may mean.  Raise UnknownKey."""
+        keys = await self.keys.resolve(header)
+        allowed = [key for key in keys if _is_allowed(key, self.algorithms)]
+        if not allowed:
+            raise UnknownKey(
+                "the keys that fit are of algorithms that are not accepted"
+            )
+        return allowed
+
+    def keep_until(self, now: float) -> float:
+        """When the last token ends that could be accepted and was issued by *now*."""
+        return now + self.policy.max_lifetime + 2 * self.policy.leeway
+
+    def __repr__(self) -> str:
+        return f"<TrustedIssuer {self.issuer!r}>"
+
+
+def _read_algorithms(algorithms: Iterable[str] | None) -> tuple[str, ...]:
+    if algorithms is None:
+        return ()
+    names = read_one_or_several("algorithms", algorithms)
+    for name in names:
+        if name not in NAMES:
+            raise ValueError(
+                f"{name!r} is none of the algorithms: {', '.join(sorted(NAMES))}"
+            )
+    return names
+
+
+def _read_keys(keys: Keys | None, algorithms: tuple[str, ...]) -> KeySource:
+    if keys is None:
+        raise ValueError("keys are missing; give keys=[Key.from_pem(...)] or a JWK Set")
+    if isinstance(keys, (str, bytes, Key)):
+        raise ValueError(
+            f"{type(keys).__name__} is no set of keys; write "
+            "keys=[Key.from_pem(...)] or keys=[key]"
+        )
+    source = _read_static(keys, algorithms) if isinstance(keys, Iterable) else keys
+    if isinstance(source, StaticKeys):
+        if not any(_is_allowed(key, algorithms) for key in source.keys):
+            raise ValueError(f"no key is for any of {', '.join(algorithms)}")
+    elif not hasattr(source, "resolve"):
+        raise ValueError(f"{type(keys).__name__} is no key source: it has no resolve")
+    return source
+
+
+def _read_static(
+    keys: Iterable[Key] | Mapping[str, Any], algorithms: tuple[str, ...]
+) -> StaticKeys:
+    if isinstance(keys, Mapping):
+        return StaticKeys.from_jwks(cast("Mapping[str, Any]", keys), algorithms)
+    return StaticKeys(*keys)
+
+
+def _is_allowed(key: Key, algorithms: tuple[str, ...]) -> bool:
+    return not algorithms or not key.names.isdisjoint(algorithms)
+
+
+def _read_types(types: Iterable[str], profile: str | None) -> frozenset[str]:
+    names = frozenset(media_type(name) for name in read_one_or_several("types", types))
+    if profile is None:
+        return names
+    if profile != "rfc9068":
+        raise ValueError(f"{profile!r} is no profile; write profile='rfc9068'")
+    if "at+jwt" not in names:
+        raise ValueError("profile='rfc9068' is for at+jwt; leave types out")
+    return frozenset({"at+jwt"})
+
+
+def _required_by(profile: str | None) -> tuple[str, ...]:
+    return () if profile is None else RFC9068_CLAIMS
+
+
+def _read_lifetime(max_lifetime: float | None) -> float:
+    if max_lifetime is None:
+        return math.inf
+    return read_seconds("max_lifetime", max_lifetime, least=1, most=LONGEST_LIFETIME)

@@ -1,0 +1,81 @@
+"""The lock as WSGI middleware (PEP 3333)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .authenticator import Authenticator
+from .bridge import run
+from .challenge import Reply
+from .request import Request
+from .token import set_current_token
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+KEY = "jwt_middleware.token"
+
+
+class JWTMiddleware:
+    """Lets a request through to *app* only where *auth* does.
+
+    >>> from flask import Flask
+    >>> app = Flask(__name__)
+    >>> app.wsgi_app = JWTMiddleware(app.wsgi_app, auth)
+
+    The app finds the `Token`, or None, in ``environ["jwt_middleware.token"]``.
+    """
+
+    def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
+        if auth.needs_loop:
+            raise ValueError(
+                "WSGI has no event loop for an asynchronous store; give the "
+                "Authenticator one with plain methods"
+            )
+        self.app = app
+        self.auth = auth
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        set_current_token(None)  # a thread still holds the one of its last request
+        decision = run(self.auth.decide(from_environ(environ)))
+        if isinstance(decision, Reply):
+            return send(decision, start_response)
+        set_current_token(decision.token)
+        environ[KEY] = decision.token
+        return self.app(environ, start_response)
+
+
+def from_environ(environ: WSGIEnvironment) -> Request:
+    """Read a request from *environ*."""
+
+    def header(name: str) -> tuple[str, ...]:
+        value = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return () if value is None else (value,)
+
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        scheme=environ["wsgi.url_scheme"],
+        path=_decoded(environ.get("PATH_INFO", "")),
+        header=header,
+        raw_path=_raw_path(environ),
+    )
+
+
+def _raw_path(environ: WSGIEnvironment) -> str:
+    """Not in PEP 3333: gunicorn and werkzeug say RAW_URI, uWSGI REQUEST_URI."""
+    uri = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    return str(uri).partition("?")[0]
+
+
+def send(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with *reply*."""
+    start_response(f"{reply.status.value} {reply.status.phrase}", list(reply.headers))
+    return [reply.body]
+
+
+def _decoded(path: Any) -> str:
+    """PEP 3333 gives octets in the guise of latin-1; paths are UTF-8."""
+    return str(path).encode("latin-1", "replace").decode("utf-8", "surrogateescape")
