@@ -37,6 +37,10 @@ class Store(Protocol):
 class MemoryStore:
     """The marks of one process: for tests, and for a single worker.
 
+    >>> store = MemoryStore()
+    >>> [store.add("used j1", at=0, until=4e9) for _ in range(2)]
+    [True, False]
+
     Another worker does not see them.  Marks that ended are dropped at the next
     write, so memory is bounded by what is marked at a time.
     """

@@ -1,0 +1,167 @@
+"""The README's code runs, and what it says of options, texts and numbers is so."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+import jwt_middleware
+from jwt_middleware import Key, TokenIssuer, algorithms, compact, errors, issuer
+
+from .conftest import trusted
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+FLAT = re.sub(r"\s+", " ", TEXT)
+PRIVATE = Key.generate("RS256")
+MINT = TokenIssuer(
+    "https://login.example.com", audience="https://api.example.com", key=PRIVATE
+)
+
+
+def public_pem() -> str:
+    from cryptography.hazmat.primitives import serialization
+
+    pem: bytes = PRIVATE.public._material.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return pem.decode()
+
+
+@pytest.fixture(scope="module")
+def blocks() -> list[dict[str, Any]]:
+    """The names that stand after each Python block; they run one after another."""
+    names: dict[str, Any] = {
+        "__name__": "__main__",
+        "PUBLIC_PEM": public_pem(),
+        "JWKS_TEXT": json.dumps(MINT.jwks()),
+        "SECRET": "0123456789abcdef" * 2,
+    }
+    after = []
+    for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+        after.append(dict(names))
+    assert len(after) >= 10
+    return after
+
+
+def test_the_flask_application_lets_in_who_has_a_token(
+    blocks: list[dict[str, Any]],
+) -> None:
+    client = Client(blocks[0]["app"])
+    assert client.get("/me").status_code == 401
+    pair = MINT.issue("alice")
+    answer = client.get("/me", headers={"Authorization": f"Bearer {pair.access_token}"})
+    assert answer.json == {"user": "alice"}
+
+
+def test_the_starlette_application_lets_in_who_has_a_token(
+    blocks: list[dict[str, Any]],
+) -> None:
+    pair = MINT.issue("alice")
+    assert ask(blocks[1]["app"], "/me") == (
+        401,
+        b'{"error_description": "An access token is required."}',
+    )
+    assert ask(blocks[1]["app"], "/me", pair.access_token) == (200, b'{"user":"alice"}')
+
+
+def test_a_revoked_token_is_known_as_such(blocks: list[dict[str, Any]]) -> None:
+    last = blocks[-1]
+    assert last["read"](last["pair"].access_token) == "revoked"
+
+
+def test_what_is_shown_of_a_token_exists(blocks: list[dict[str, Any]]) -> None:
+    token = blocks[-1]["auth"].authenticate(
+        blocks[-1]["issuer"].issue("bob", scope="read").access_token
+    )
+    blocks[-1]["show"](token)
+
+
+def test_every_option_is_told_with_its_default() -> None:
+    """Each heading of the form ``name: type = default`` under the right class."""
+    sections = re.split(r"^### `(\w+)", TEXT, flags=re.MULTILINE)[1:]
+    told = dict(zip(sections[::2], sections[1::2], strict=True))
+    for name in ("Authenticator", "TrustedIssuer", "Rule"):
+        parameters = inspect.signature(getattr(jwt_middleware, name)).parameters
+        headings = re.findall(r"^#### `(\w+): (.+)`$", told[name], re.MULTILINE)
+        assert [heading for heading, _ in headings] == list(parameters)
+        for option, rest in headings:
+            default = parameters[option].default
+            _, equals, written = rest.rpartition(" = ")
+            if equals:
+                assert value_of(written) == default
+            else:
+                assert default in (inspect.Parameter.empty, None)
+
+
+def test_the_table_of_answers_has_every_text() -> None:
+    told = set(re.findall(r"\| ([^|]+\.) \|$", TEXT, re.MULTILINE))
+    classes = [errors.AuthError]
+    for one in classes:
+        classes += one.__subclasses__()
+    texts = {one.description for one in classes if one.error and one.in_challenge}
+    assert told == texts
+
+
+def test_numbers_and_names_are_those_of_the_code() -> None:
+    assert f"{compact.MAX_LENGTH:,} characters" in FLAT
+    assert f"at most {compact.MAX_DEPTH} levels" in FLAT
+    assert f"{algorithms.RSA_BITS[0]} to {algorithms.RSA_BITS[-1]} bits" in FLAT
+    told = re.findall(
+        r"`(\w+)`",
+        TEXT.partition("and without regard to case")[2].partition(". So are")[0],
+    )
+    secret = {name.replace("_", "") for name in told if name != "_"}
+    assert secret == issuer.SECRET_NAMES
+
+
+def test_an_issuer_is_trusted_as_the_readme_says() -> None:
+    assert trusted().policy.types == {"at+jwt", "jwt"}
+
+
+def test_both_commands_stand_on_one_line_each() -> None:
+    commands = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    assert [command.count("\n") for command in commands] == [1, 1]
+    assert all(command.startswith("python3 -m venv .venv && ") for command in commands)
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists()
+
+
+def value_of(code: str) -> Any:
+    return eval(code, {"time": time, **vars(jwt_middleware)})  # noqa: S307
+
+
+def ask(app: Any, path: str, bearer: str | None = None) -> tuple[int, bytes]:
+    """One GET of an ASGI application."""
+    sent: list[Any] = []
+    headers = (
+        [] if bearer is None else [(b"authorization", f"Bearer {bearer}".encode())]
+    )
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "headers": headers,
+        "query_string": b"",
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
