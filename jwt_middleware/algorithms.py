@@ -7,6 +7,7 @@ a key.
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +15,9 @@ from functools import cache
 from typing import Any, Protocol
 
 from .compact import base64url_decode, base64url_encode
+from .strength import ensure_strong
 
-RSA_BITS = range(2048, 8192 + 1)
 NEW_RSA_BITS = 3072
-
-# y coordinates of the points whose order divides the cofactor.  Under such a public
-# key anyone can sign anything: R = A, S = 0 verifies.
-ED25519_PRIME, ED448_PRIME = 2**255 - 19, 2**448 - 2**224 - 1
-ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-SMALL_ORDER = frozenset(
-    {0, 1, ED25519_PRIME - 1, ED448_PRIME - 1, ORDER_8, ED25519_PRIME - ORDER_8}
-)
-EDWARDS_OCTETS = {"Ed25519": 32, "Ed448": 57}
 
 
 class Signer(Protocol):
@@ -52,7 +44,7 @@ class Algorithm:
         return self.accept(_quietly(self.signer.from_jwk, dict(jwk)))
 
     def load_pem(self, data: bytes) -> Any:
-        """Read a public or private key from PEM.  Raise ValueError."""
+        """Read a key from PEM, of a certificate its public one.  Raise ValueError."""
         return self.accept(_quietly(_read_pem, data))
 
     def accept(self, material: Any) -> Any:
@@ -62,6 +54,8 @@ class Algorithm:
         as an HMAC secret.
         """
         material = _quietly(self.signer.prepare_key, material)
+        if isinstance(material, bytes):
+            _ensure_no_public_key(self.signer, material)
         ensure_strong(self.name, public_half(material))
         return material
 
@@ -86,7 +80,8 @@ def algorithm_named(name: str) -> Algorithm:
     """Return the algorithm called *name*.  Raise ValueError where there is none."""
     found = {**_common(), **_lattice()}.get(name)
     if found is None:
-        raise ValueError(f"no algorithm here is called {name!r}")
+        # Not shown: arguments in the wrong order would put a secret here.
+        raise ValueError("the algorithm is none that is known; one is called 'ES256'")
     return Algorithm(name, *found)
 
 
@@ -95,36 +90,14 @@ def public_half(material: Any) -> Any:
     return material.public_key() if hasattr(material, "public_key") else material
 
 
-def ensure_strong(name: str, material: Any) -> None:
-    """Raise ValueError for a key that can be guessed or computed."""
-    if name.startswith("HS"):
-        least = int(name[2:]) // 8
-        if len(material) < least:  # RFC 7518 §3.2
-            raise ValueError(
-                f"{name} needs a secret of {least} octets or more, not "
-                f"{len(material)}; Key.generate({name!r}) makes one"
-            )
-    elif name.startswith(("RS", "PS")):
-        _ensure_strong_rsa(material.public_numbers())
-    elif name in ("Ed25519", "Ed448", "EdDSA"):
-        _ensure_strong_edwards(name, material.public_bytes_raw())
-
-
-def _ensure_strong_rsa(numbers: Any) -> None:
-    bits, exponent = numbers.n.bit_length(), numbers.e
-    if bits not in RSA_BITS:  # below: too weak; above: a verification takes too long
-        raise ValueError(f"an RSA key of {bits} bits; write one of 2048 to 8192")
-    if exponent < 3 or exponent % 2 == 0 or numbers.n % 2 == 0:
-        raise ValueError("an RSA key with an even modulus, or an even or tiny exponent")
-
-
-def _ensure_strong_edwards(name: str, octets: bytes) -> None:
-    if len(octets) != EDWARDS_OCTETS.get(name, len(octets)):
-        raise ValueError(f"a key of another curve than {name}")
-    prime = ED25519_PRIME if len(octets) == 32 else ED448_PRIME
-    y = int.from_bytes(octets, "little") & ((1 << prime.bit_length()) - 1)
-    if y % prime in SMALL_ORDER:
-        raise ValueError("a public key of small order, under which anyone can sign")
+def _ensure_no_public_key(signer: Signer, secret: bytes) -> None:
+    """Refuse the bare base64 of a public key too, as some consoles show it."""
+    try:
+        octets = base64.b64decode(secret, validate=True)
+    except ValueError:
+        return
+    if octets:
+        _quietly(signer.prepare_key, octets)
 
 
 def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:
@@ -141,6 +114,10 @@ def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:
 def _read_pem(data: bytes) -> Any:
     from cryptography.hazmat.primitives import serialization
 
+    if b"-----BEGIN CERTIFICATE-----" in data:
+        from cryptography.x509 import load_pem_x509_certificate
+
+        return load_pem_x509_certificate(data).public_key()
     if b"PRIVATE KEY-----" in data:
         return serialization.load_pem_private_key(data, password=None)
     return serialization.load_pem_public_key(data)

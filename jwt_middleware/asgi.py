@@ -8,7 +8,7 @@ from typing import Any
 from .authenticator import Authenticator
 from .challenge import Reply
 from .request import Request
-from .token import ANONYMOUS, Token, set_current_token
+from .token import ANONYMOUS, KEY, Token, set_current_token
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,8 +16,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
-
-KEY = "jwt_middleware.token"
 
 
 class JWTMiddleware:
@@ -46,7 +44,7 @@ class JWTMiddleware:
         headers = list(scope.get("headers", ()))  # an iterable, perhaps for one time
         decision = await self.auth.decide(from_scope(scope, headers))
         if isinstance(decision, Reply):
-            await refuse(decision, scope, receive, send)
+            await send_reply(decision, scope, receive, send)
             return
         set_current_token(decision.token)
         await self.app(attached(scope, headers, decision.token), receive, send)
@@ -61,12 +59,11 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
 
     is_websocket = scope["type"] == "websocket"
     return Request(
-        method="GET" if is_websocket else scope["method"],
+        method="GET" if is_websocket else scope["method"].upper(),
         scheme=scope.get("scheme", "ws" if is_websocket else "http"),
         path=_without_root(scope["path"], scope.get("root_path", "")),
         header=header,
-        raw_path=(scope.get("raw_path") or b"").decode("latin-1"),
-        is_websocket=is_websocket,
+        raw_path=(scope.get("raw_path") or b"").decode("latin-1").partition("?")[0],
     )
 
 
@@ -75,12 +72,13 @@ def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
     inner = {**scope, "headers": headers, KEY: token}
     if token is not None:
         inner["user"] = inner["auth"] = token
-    elif "user" not in scope:  # one from an outer middleware stays
-        inner["user"] = inner["auth"] = ANONYMOUS
+    else:  # what an outer middleware set stays
+        inner.setdefault("user", ANONYMOUS)
+        inner.setdefault("auth", ANONYMOUS)
     return inner
 
 
-async def refuse(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with *reply*; to a WebSocket handshake as the server allows it."""
     if scope["type"] == "http":
         await _respond(reply, "http.response", send)

@@ -6,21 +6,21 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from .bridge import run
-from .challenge import Challenge, Reply, refuse
+from .challenge import QUOTABLE, Reply, reply_to
 from .credentials import BearerHeader, Source, ensure_unbound, extract
 from .errors import (
     AuthError,
     InsecureTransport,
     MalformedToken,
-    TokenExpired,
     Unavailable,
     shown,
 )
-from .options import read_count
+from .options import read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
-from .revocation import Revocations
+from .revocation import METHODS, Revocations
 from .rules import Rule, match
 from .store import Store
 from .token import Token
@@ -72,16 +72,17 @@ class Authenticator:
         now: Callable[[], float] = time.time,
     ) -> None:
         trusted = _read_issuers(issuers)
-        self._revocations = Revocations(store, trusted, now)
+        if store is not None:
+            read_parts("store", (store,), *METHODS)
+        self._revocations = Revocations(store, trusted, read_clock(now))
         self._verifier = Verifier(trusted, self._revocations, now)
         self._sources = _read_sources(sources)
         self._rules = _read_rules(rules)
         self._schemes = tuple(
             dict.fromkeys(source.challenge for source in self._sources)
         )
-        self._realm = realm
-        self._require_https = require_https
-        Challenge("Bearer", {"realm": realm})  # fails now rather than at a refusal
+        self._realm = read_word("realm", realm, QUOTABLE)
+        self._require_https = read_flag("require_https", require_https)
         read_count("cache_size", cache_size)
 
     @property
@@ -132,46 +133,64 @@ class Authenticator:
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         method, path = shown(request.method), shown(request.path)
         logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, error)
-        reply = refuse(error, self._schemes, self._realm)
+        reply = reply_to(error, self._schemes, self._realm)
         return replace(reply, body=b"") if request.method == "HEAD" else reply
 
     def revoke(self, token: Token | str) -> None:
         """Take back one token, given as a `Token` or as its text.
 
         A text has to verify, else `InvalidToken` is raised; one that expired needs
-        nothing more.  Like the other three, raises `RevocationsUnavailable` where
-        the store fails: then nothing was revoked.
+        nothing more.  This and the other three raise `RevocationsUnavailable` where
+        the store fails: then nothing was revoked.  With a store that needs an event
+        loop, and in a coroutine that must not wait, await their twins with an *a*.
         """
-        run(self._revoke(token))
+        run(self.arevoke(token))
+
+    async def arevoke(self, token: Token | str) -> None:
+        """Take back one token, like `revoke`."""
+        self._revocations.demand_store()
+        if isinstance(token, str):
+            found = await self._verifier.verify_to_revoke(token)
+        else:
+            found = token
+        if found is not None:
+            await self._revocations.revoke_token(found)
 
     def revoke_jti(self, jti: str, issuer: str | None = None) -> None:
         """Take back the token with this ``jti``.
 
         *issuer* may be left out, here and below, where there is only one.
         """
-        run(self._revocations.revoke_jti(jti, issuer))
+        run(self.arevoke_jti(jti, issuer))
+
+    async def arevoke_jti(self, jti: str, issuer: str | None = None) -> None:
+        """Take back the token with this ``jti``, like `revoke_jti`."""
+        await self._revocations.revoke_jti(jti, issuer)
 
     def revoke_session(self, sid: str, issuer: str | None = None) -> None:
         """Take back every token that was issued in a session (``sid``) until now."""
-        run(self._revocations.revoke_until("sid", sid, issuer))
+        run(self.arevoke_session(sid, issuer))
+
+    async def arevoke_session(self, sid: str, issuer: str | None = None) -> None:
+        """Take back the tokens of a session, like `revoke_session`."""
+        await self._revocations.revoke_session(sid, issuer)
 
     def revoke_subject(
         self, sub: str, issuer: str | None = None, before: float | None = None
     ) -> None:
         """Take back every token that was issued to a subject until *before*.
 
-        *before* is in seconds since 1970 and defaults to now.  A token that was
-        issued in the same second counts as issued before.
+        *before* is in seconds since 1970 and defaults to now.  It is compared with
+        ``iat``, by the issuer's clock; a token of the same second counts as issued
+        before.
         """
-        run(self._revocations.revoke_until("sub", sub, issuer, before))
+        run(self.arevoke_subject(sub, issuer, before))
 
-    async def _revoke(self, token: Token | str) -> None:
-        try:
-            if isinstance(token, str):
-                token = await self._verifier.verify_unrevoked(token)
-        except TokenExpired:
-            return
-        await self._revocations.revoke_token(token)
+    async def arevoke_subject(
+        self, sub: str, issuer: str | None = None, before: float | None = None
+    ) -> None:
+        """Take back the tokens of a subject, like `revoke_subject`."""
+        await self._revocations.revoke_subject(sub, issuer, before)
 
 
 def _read_issuers(issuers: Sequence[TrustedIssuer]) -> Mapping[str, TrustedIssuer]:
@@ -187,18 +206,15 @@ def _read_issuers(issuers: Sequence[TrustedIssuer]) -> Mapping[str, TrustedIssue
 
 
 def _read_sources(sources: Iterable[Source]) -> Sequence[Source]:
-    found = tuple(sources) if isinstance(sources, Iterable) else ()
-    if not found or not all(hasattr(source, "confirm") for source in found):
-        raise ValueError(
-            "sources takes several; write sources=(BearerHeader(), Cookie())"
-        )
+    found = read_parts("sources", sources, "challenge", "find", "confirm")
+    if not found or any(a == b for a, b in combinations(found, 2)):
+        raise ValueError("name at least one source, and none twice")
     return found
 
 
 def _read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
-    found = tuple(rules) if isinstance(rules, Iterable) else None
-    if found is None or not all(isinstance(rule, Rule) for rule in found):
-        raise ValueError(
-            'rules takes several; write rules=(Rule("/health", public=True),)'
-        )
+    found = read_parts("rules", rules, "covers", "permit")
+    for earlier, later in combinations(found, 2):
+        if earlier.shadows(later):
+            logger.warning("%r never applies: it stands after %r", later, earlier)
     return found

@@ -44,7 +44,7 @@ class Challenge:
         return f"{self.scheme} {listed}"
 
 
-def refuse(error: AuthError, schemes: Sequence[str], realm: str) -> Reply:
+def reply_to(error: AuthError, schemes: Sequence[str], realm: str) -> Reply:
     """The reply that tells the client of *error*, and of no more than it says."""
     body = json.dumps(error.told()).encode()
     parameters = {"realm": realm, **error.challenged()}

@@ -26,7 +26,7 @@ TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 # wants, and the last characters that leave no stray bits.
 PADDING = {0: b"", 2: b"==", 3: b"="}
 LAST = {0: ALPHABET, 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
-SURROGATE = re.compile(r"\\u[dD][89abAB]")
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 from .credentials import NAME, Credentials, ensure_token68, ensure_unbound
 from .errors import CrossOrigin, MultipleCredentials, shown
+from .options import read_word, read_words
 from .request import Request
 from .token import Token
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 """RFC 9110 §9.2.1, RFC 10008."""
-ORIGIN = re.compile(r"https?://[^/?#@\s,\\]+", re.IGNORECASE)
+TRUSTED = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d+)?")
+"""Also of an app's own scheme, such as ``capacitor://localhost``."""
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -36,18 +38,15 @@ class Cookie:
     trusted_origins: Iterable[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} cannot be the name of a cookie")
-        if isinstance(self.trusted_origins, str):
-            raise ValueError(f"write trusted_origins=({self.trusted_origins!r},)")
-        origins = frozenset(self.trusted_origins)
+        read_word("name", self.name, NAME)
+        origins = read_words("trusted_origins", self.trusted_origins)
         for origin in origins:
-            if not ORIGIN.fullmatch(origin) or origin != origin.lower():
+            if not TRUSTED.fullmatch(origin) or _without_port(origin) != origin:
                 raise ValueError(
                     f"{origin!r} is no origin; write one as 'https://app.example.com', "
-                    "in lower case and without a path"
+                    "in lower case, without a path and without the usual port"
                 )
-        object.__setattr__(self, "trusted_origins", origins)
+        object.__setattr__(self, "trusted_origins", frozenset(origins))
 
     @property
     def challenge(self) -> str:
@@ -55,9 +54,7 @@ class Cookie:
 
     def find(self, request: Request) -> Credentials | None:
         values = set(read_cookie(request.header("cookie"), self.name))
-        if (
-            len(values) > 1
-        ):  # a sibling's cookie of the same name: which is the owner's?
+        if len(values) > 1:  # one may be a sibling domain's, and which is not told
             raise MultipleCredentials("a cookie with two values")
         text = values.pop() if values else ""
         return Credentials(ensure_token68(text), self) if text else None
@@ -99,14 +96,15 @@ def read_cookie(headers: Iterable[str], name: str) -> Iterator[str]:
 def _is_same_origin(origin: str, request: Request) -> bool:
     """Whether *origin* is that of the request, by what the server tells of it.
 
-    By ``Host``; the scheme may differ in one way only: behind a proxy that ends TLS
-    an https page's request looks like http.
+    By ``Host``.  The scheme may be https where the server says http: so it looks
+    behind a proxy that ends TLS.
     """
-    if not ORIGIN.fullmatch(origin):  # such as "null"
+    scheme, _, host = origin.lower().partition("://")  # "null" has neither
+    if scheme != "https" and (scheme != "http" or request.is_secure):
         return False
-    scheme, _, host = origin.lower().partition("://")
-    if request.is_secure and scheme != "https":
-        return False
-    port = DEFAULT_PORTS[scheme]
     own = ",".join(request.header("host")).lower()
-    return host.removesuffix(port) == own.removesuffix(port)
+    return _without_port(f"{scheme}://{own}") == _without_port(f"{scheme}://{host}")
+
+
+def _without_port(origin: str) -> str:
+    return origin.removesuffix(DEFAULT_PORTS.get(origin.partition(":")[0], ""))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .compact import MAX_LENGTH
 from .errors import InvalidRequest, MalformedToken, MultipleCredentials, TokenBound
+from .options import read_word
 from .request import Request
 from .token import Token
 
@@ -59,9 +60,9 @@ class BearerHeader:
     scheme: str | None = "Bearer"
 
     def __post_init__(self) -> None:
-        for value in (self.name, "Bearer" if self.scheme is None else self.scheme):
-            if not NAME.fullmatch(value):
-                raise ValueError(f"{value!r} is no name for a header or a scheme")
+        read_word("name", self.name, NAME)
+        if self.scheme is not None:
+            read_word("scheme", self.scheme, NAME)
 
     @property
     def challenge(self) -> str:

@@ -12,14 +12,24 @@ from typing import Any
 from .compact import MAX_LENGTH, read_json_object, write_json
 from .errors import MalformedToken
 from .jose import Key, sign_compact
-from .options import SCOPE, read_one_or_several, read_seconds, read_word, read_words
+from .options import (
+    SCOPE,
+    TEXT,
+    read_clock,
+    read_one_or_several,
+    read_parts,
+    read_seconds,
+    read_word,
+    read_words,
+)
 from .policy import FOREIGN_CLAIMS
 from .trust import TrustedIssuer
 
 LONGEST_ACCESS = 86400
 """Seconds; what a verifier accepts by default.  RFC 6750 §5.3 advises an hour."""
 OWN_CLAIMS = frozenset(
-    {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", *FOREIGN_CLAIMS}
+    {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "scp", "cnf"}
+    | {"typ", "token_use", *FOREIGN_CLAIMS}
 )
 """Names that we set ourselves, or that would make another kind of token."""
 
@@ -85,12 +95,10 @@ class TokenIssuer:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = read_word("issuer", issuer)
-        self._audience = read_one_or_several("audience", audience)
-        self._keys = (key,) if isinstance(key, Key) else tuple(key)
+        self._audience = read_one_or_several("audience", audience, TEXT)
+        self._keys = (key,) if isinstance(key, Key) else read_parts("key", key, "sign")
         if not self._keys or not self._keys[0].can_sign:
-            raise ValueError(
-                "key must be a private Key, or several of which the first is"
-            )
+            raise ValueError("key must be a private Key, or several, the first private")
         self._lifetime = int(
             read_seconds(
                 "access_lifetime", access_lifetime, least=1, most=LONGEST_ACCESS
@@ -99,7 +107,7 @@ class TokenIssuer:
         self._trusted = TrustedIssuer(
             self.issuer, audience=self._audience, keys=self._keys, types=("at+jwt",)
         )
-        self._now = now
+        self._now = read_clock(now)
 
     def issue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
@@ -160,14 +168,16 @@ def ensure_publishable(claims: Mapping[str, Any]) -> None:
             )
 
 
-def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, member in value.items():
-            yield str(name)
-            yield from _names(member)
-    elif isinstance(value, (list, tuple)):
-        for member in value:
-            yield from _names(member)
+def _names(claims: Mapping[str, Any]) -> Iterator[str]:
+    """Every name in *claims*, at any depth."""
+    values: list[Any] = [claims]
+    while values:
+        value = values.pop()
+        if isinstance(value, Mapping):
+            yield from map(str, value)
+            values.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            values.extend(value)
 
 
 def _sign(claims: Mapping[str, Any], key: Key) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import jwk as jwks
 from .algorithms import Algorithm, algorithm_named, public_half
 from .compact import Compact, base64url_encode, read_compact, write_json
 from .errors import BadSignature, MalformedToken, UnknownKey, shown
+from .jwk import algorithm_of, ensure_complete, ensure_for_signatures, thumbprint
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
@@ -34,7 +34,7 @@ class Key:
         self._verifying = public_half(material)
         self.is_named = kid is not None
         """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
-        self.kid: str = kid or jwks.thumbprint(algorithm.dump_jwk(material))
+        self.kid: str = kid or thumbprint(algorithm.dump_jwk(material))
         """The name in the token's header; the RFC 7638 thumbprint if none was given."""
         self.names: frozenset[str] = self._names()
         """Values of ``alg`` that mean this key's algorithm."""
@@ -46,23 +46,26 @@ class Key:
         Its ``alg`` decides; where it has none, *algorithm*, else RS256 for RSA,
         HS256 for a secret, and what the curve says for the rest.
         """
-        name = jwks.algorithm_of(jwk, () if algorithm is None else (algorithm,))
+        if not isinstance(jwk, Mapping):
+            raise ValueError("a JWK is a mapping; json.loads makes one of its text")
+        name = algorithm_of(jwk, () if algorithm is None else (algorithm,))
         if algorithm not in (None, name):
             raise ValueError(f"the JWK is for {name}, not for {algorithm}")
-        jwks.ensure_for_signatures(jwk)
-        jwks.ensure_complete(jwk)
+        ensure_for_signatures(jwk)
+        ensure_complete(jwk)
         made = algorithm_named(name)
         return cls(made, made.load_jwk(jwk), _kid(jwk.get("kid")))
 
     @classmethod
     def from_pem(cls, data: str | bytes, algorithm: str, kid: str | None = None) -> Key:
-        """Read a public or private key from unencrypted PEM."""
-        octets = data.encode() if isinstance(data, str) else data
-        if algorithm.startswith("HS"):
-            raise ValueError(
-                f"PEM is no secret for {algorithm}; name the key's own, RS256"
-            )
+        """Read a public or private key from unencrypted PEM.
+
+        Of a certificate the public key is taken, and nothing else in it is checked.
+        """
         made = algorithm_named(algorithm)
+        if made.name.startswith("HS"):
+            raise ValueError("PEM is no HMAC secret; name its algorithm, such as ES256")
+        octets = data.encode() if isinstance(data, str) else data
         return cls(made, made.load_pem(octets), _kid(kid))
 
     @classmethod
@@ -73,12 +76,10 @@ class Key:
 
         A public key or a JWK as text is refused: who has it could sign.
         """
-        octets = secret.encode() if isinstance(secret, str) else secret
-        if not algorithm.startswith("HS"):
-            raise ValueError(
-                f"{algorithm} has no secret; use Key.from_pem or Key.from_jwk"
-            )
         made = algorithm_named(algorithm)
+        if not made.name.startswith("HS"):
+            raise ValueError(f"{made.name} has no secret; use Key.from_pem")
+        octets = secret.encode() if isinstance(secret, str) else secret
         return cls(made, made.accept(octets), _kid(kid))
 
     @classmethod
@@ -122,6 +123,9 @@ class Key:
         return {**jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     def sign(self, octets: bytes) -> bytes:
+        """Sign *octets*.  Raise ValueError where only the public half is here."""
+        if not self.can_sign:
+            raise ValueError("this key verifies only; the private one signs")
         return self._algorithm.sign(octets, self._material)
 
     def verify(self, octets: bytes, signature: bytes) -> bool:

@@ -59,8 +59,9 @@ def algorithm_of(jwk: Mapping[str, Any], preferred: Iterable[str] = ()) -> str:
 
 def ensure_for_signatures(jwk: Mapping[str, Any]) -> None:
     """Raise NotForSignatures where ``use`` or ``key_ops`` is for something else."""
-    operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list):
+    use, operations = jwk.get("use"), jwk.get("key_ops")
+    operations = ["verify"] if operations is None else operations
+    if use not in (None, "sig") or not isinstance(operations, list):
         raise NotForSignatures('the JWK says that its use is not "sig"')
     if not {"verify", "sign"} & {name for name in operations if isinstance(name, str)}:
         raise NotForSignatures("the JWK's key_ops has neither sign nor verify")
@@ -69,7 +70,8 @@ def ensure_for_signatures(jwk: Mapping[str, Any]) -> None:
 def ensure_complete(jwk: Mapping[str, Any]) -> None:
     """Raise ValueError where a member is missing or not strict base64url."""
     required = REQUIRED_MEMBERS[jwk["kty"]]
-    for name in {*required, *PRIVATE_MEMBERS & jwk.keys()} - NOT_OCTETS - {"oth"}:
+    private = PRIVATE_MEMBERS & jwk.keys() - {"oth"}
+    for name in sorted({*required, *private} - NOT_OCTETS):
         try:
             base64url_decode(jwk[name].encode("ascii"))
         except (KeyError, AttributeError, UnicodeEncodeError, MalformedToken):

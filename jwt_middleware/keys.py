@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from .jose import Key, fitting
+from .jose import Key
 from .jwk import PRIVATE_MEMBERS, NotForSignatures, algorithm_of
 
 
@@ -13,7 +13,7 @@ class KeySource(Protocol):
     """Finds the keys that a token may have been signed with."""
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
-        """The keys that *header* may mean, at least one.
+        """The keys that *header* may mean; who asks chooses by ``alg`` and ``kid``.
 
         Raise UnknownKey where there is none, KeysUnavailable where nobody can say.
         """
@@ -53,14 +53,14 @@ class StaticKeys:
         without ``alg`` takes the first of *algorithms* that its type can do.
         Raises ValueError for a damaged, weak or private key.
         """
-        members = jwks.get("keys")
+        members = jwks.get("keys") if isinstance(jwks, Mapping) else None
         if not isinstance(members, list):
             raise ValueError('a JWK Set is an object with a list "keys"')
         found = [_read_member(member, algorithms) for member in members]
         return cls(*(key for key in found if key is not None))
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
-        return fitting(self.keys, header)
+        return self.keys
 
     def __repr__(self) -> str:
         return f"<StaticKeys {' '.join(key.algorithm for key in self.keys)}>"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 WORD = re.compile(r"[^\s\x00-\x1F\x7F]+")
 """No white space: an issuer stands in the names of marks."""
+TEXT = re.compile(r"[^\x00-\x1F\x7F]+")
 SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
 LATEST_DATE = 2**53
 """Seconds since 1970, beyond which JSON numbers are not exact (RFC 7493 §2.2)."""
@@ -15,7 +17,8 @@ LATEST_DATE = 2**53
 def read_word(option: str, value: object, pattern: re.Pattern[str] = WORD) -> str:
     """Return *value*.  Raise ValueError where it is no string of that pattern."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(f"{option} must be a string without spaces, not {value!r}")
+        which = "control characters" if pattern is TEXT else "spaces"
+        raise ValueError(f"{option} must be a string without {which}, not {value!r}")
     return value
 
 
@@ -30,9 +33,12 @@ def read_words(
     return tuple(read_word(f"each of {option}", value, pattern) for value in values)
 
 
-def read_one_or_several(option: str, values: object) -> tuple[str, ...]:
+def read_one_or_several(
+    option: str, values: object, pattern: re.Pattern[str] = WORD
+) -> tuple[str, ...]:
     """Return at least one word, of a string or of several."""
-    words = read_words(option, (values,) if isinstance(values, str) else values)
+    several = (values,) if isinstance(values, str) else values
+    words = read_words(option, several, pattern)
     if not words:
         raise ValueError(f"{option} is empty; name at least one")
     return words
@@ -59,3 +65,34 @@ def read_count(option: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{option} must be a whole number from 0, not {value!r}")
     return value
+
+
+def read_flag(option: str, value: object) -> bool:
+    """Return True or False.  A string is neither: "false" would be true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{option} must be True or False, not {value!r}")
+    return value
+
+
+def read_clock(value: Callable[[], float]) -> Callable[[], float]:
+    """Return a function of no argument that tells the time."""
+    if not callable(value):
+        raise ValueError("now must be a function that returns seconds since 1970")
+    return value
+
+
+def read_parts(option: str, values: object, *methods: str) -> tuple[Any, ...]:
+    """Return several objects of our own making, each with *methods*.
+
+    Classes are refused: they have the methods, and cannot be asked.
+    """
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes, Mapping)):
+        raise ValueError(f"{option} takes several; write {option}=(..., ...)")
+    found = tuple(values)
+    for value in found:
+        if isinstance(value, type) or not all(hasattr(value, m) for m in methods):
+            raise ValueError(
+                f"each of {option} is an object with {' and '.join(methods)}, "
+                f"not {type(value).__name__}"
+            )
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ STRINGS = ("iss", "sub", "jti", "sid", "client_id")
 ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "jwt"})
 FOREIGN_CLAIMS = ("events", "nonce", "at_hash", "c_hash")
 """A security event or logout token has the first, an ID token the others."""
+FOREIGN_KINDS = frozenset({"id", "refresh", "offline", "logout"})
+"""Keycloak says in a claim, not in the header, what a token is."""
 RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 
 
@@ -75,8 +77,21 @@ def _check_type(
         raise WrongType(f"typ is {shown(typ)}")
     if media_type(typ) not in ACCESS_TOKEN_TYPES:
         return
-    if foreign := [name for name in FOREIGN_CLAIMS if name in claims]:
+    if foreign := _foreign_marks(claims):
         raise WrongType(f"no access token: it has {' and '.join(foreign)}")
+
+
+def _foreign_marks(claims: Mapping[str, Any]) -> Sequence[str]:
+    """The claims that only another kind of token has."""
+    kind = claims.get("typ")
+    if kind == "Bearer":  # Keycloak's word for an access token, which may have a nonce
+        return [name for name in ("events",) if name in claims]
+    marks = [name for name in FOREIGN_CLAIMS if name in claims]
+    if isinstance(kind, str) and kind.lower() in FOREIGN_KINDS:
+        marks.append("typ")
+    if claims.get("token_use", "access") != "access":  # Amazon Cognito's
+        marks.append("token_use")
+    return marks
 
 
 def _check_expiry(

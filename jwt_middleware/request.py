@@ -11,7 +11,8 @@ class Request:
     """A request as data: the one shape that both doors build."""
 
     method: str
-    """As it was sent; ``GET`` for a WebSocket handshake."""
+    """In capitals, as frameworks read it, however it was sent; ``GET`` for a
+    WebSocket handshake."""
     scheme: str
     """As the server reports it: ``http``, ``https``, ``ws`` or ``wss``."""
     path: str
@@ -21,7 +22,12 @@ class Request:
     joined them to one, by commas."""
     raw_path: str = ""
     """As it was sent, where the server tells."""
-    is_websocket: bool = False
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it asks for a WebSocket; WSGI servers give the handshake as a GET."""
+        upgrade = ",".join(self.header("upgrade"))
+        return self.scheme in ("ws", "wss") or "websocket" in upgrade.lower()
 
     @property
     def is_secure(self) -> bool:

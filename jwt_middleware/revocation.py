@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from .bridge import ask, needs_loop
-from .errors import RevocationsUnavailable, TokenRevoked
+from .errors import LifetimeExceeded, RevocationsUnavailable, TokenRevoked
 from .options import read_date
 from .store import Store
 from .token import Token
 from .trust import TrustedIssuer
 
 Kind = Literal["jti", "sid", "sub"]
+METHODS = ("add", "put", "look")
+"""Of a store."""
 
 
 class Revocations:
@@ -37,17 +39,18 @@ class Revocations:
     @property
     def needs_loop(self) -> bool:
         """Whether the store is asynchronous, so that WSGI cannot ask it."""
-        return self._store is not None and needs_loop(self._store.look)
+        return any(needs_loop(getattr(self._store, name, None)) for name in METHODS)
 
     async def ensure_live(self, token: Token) -> None:
         """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
         if self._store is None:
             return
+        self._ensure_in_memory(token)
         names = handles(token)
         issued = -math.inf if token.issued_at is None else math.floor(token.issued_at)
         for name, mark in zip(names, await _look(self._store, names), strict=True):
             # iat has whole seconds: in the second of the mark, the token is older.
-            if mark is not None and not mark < issued:
+            if mark is not None and mark >= issued:
                 raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
 
     async def revoke_token(self, token: Token) -> None:
@@ -60,27 +63,44 @@ class Revocations:
     async def revoke_jti(self, jti: str, issuer: str | None) -> None:
         """Take back the token called *jti*, whenever it was issued."""
         trusted = self._issuer(issuer)
-        until = trusted.keep_until(self._now())
+        until = self._now() + trusted.policy.leeway + trusted.memory
         await self._put("jti", trusted.issuer, jti, until, until)
 
-    async def revoke_until(
-        self, kind: Kind, value: str, issuer: str | None, before: float | None = None
+    async def revoke_session(self, sid: str, issuer: str | None) -> None:
+        """Take back what was issued in a session, also by a clock that is ahead."""
+        trusted, now = self._issuer(issuer), self._now()
+        at = now + trusted.policy.leeway
+        await self._put("sid", trusted.issuer, sid, at, at + trusted.memory)
+
+    async def revoke_subject(
+        self, sub: str, issuer: str | None, before: float | None
     ) -> None:
-        """Take back what was issued to a session or subject until *before*, or now."""
+        """Take back what was issued to a subject until *before*, or now."""
         trusted, now = self._issuer(issuer), self._now()
         at = now if before is None else read_date("before", before)
-        until = trusted.keep_until(max(at, now))
-        await self._put(kind, trusted.issuer, value, at, until)
+        await self._put("sub", trusted.issuer, sub, at, max(at, now) + trusted.memory)
+
+    def demand_store(self) -> Store:
+        """Return the store.  Raise ValueError where nothing can be revoked."""
+        if self._store is None:
+            raise ValueError("nothing can be revoked without a store; give store=...")
+        return self._store
+
+    def _ensure_in_memory(self, token: Token) -> None:
+        """A token of more than its issuer's `max_lifetime` is refused when it is new.
+        It must not pass when it is old, and the marks on its session have ended."""
+        issuer, issued = self._issuer(token.issuer), token.issued_at
+        if issued is not None and issued < self._now() - issuer.oldest:
+            raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
 
     async def _put(
         self, kind: Kind, issuer: str, value: str, at: float, until: float
     ) -> None:
-        if self._store is None:
-            raise ValueError("nothing can be revoked without a store; give store=...")
+        store = self.demand_store()
         if not isinstance(value, str) or not value:
             raise ValueError(f"{kind} must be a string that is not empty")
         try:
-            await ask(self._store.put, handle(kind, issuer, value), at, until)
+            await ask(store.put, handle(kind, issuer, value), at, until)
         except Exception as error:  # whatever a store raises: nothing was revoked
             raise RevocationsUnavailable(f"put: {type(error).__name__}") from error
 
@@ -111,8 +131,9 @@ def handles(token: Token) -> tuple[str, ...]:
 async def _look(store: Store, names: Sequence[str]) -> Sequence[float | None]:
     try:
         marks = await ask(store.look, names)
-        if len(marks) != len(names):
-            raise ValueError("not one answer for each name")
-        return [None if mark is None else float(mark) for mark in marks]
+        dates = [None if mark is None else float(mark) for mark in marks]
+        if len(dates) != len(names) or any(mark != mark for mark in dates):
+            raise ValueError("not one date for each name")  # NaN is none
+        return dates
     except Exception as error:  # whatever a store raises: nobody knows, nobody passes
         raise RevocationsUnavailable(f"look: {type(error).__name__}") from error

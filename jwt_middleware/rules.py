@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from posixpath import normpath
 from unicodedata import normalize
 from urllib.parse import unquote
 
 from .errors import InsufficientScope, NoCredentials
-from .options import SCOPE, read_words
+from .options import SCOPE, read_flag, read_words
 from .request import Request
 from .token import Token
 
@@ -19,6 +19,8 @@ TWO_WAYS = re.compile(
     r"//|\\|;|%[0-9A-Fa-f]{2}|[\x00-\x1F\x7F\uD800-\uDFFF]|/\.\.?(?:/|\Z)|\A[^/]"
 )
 """What one router takes literally and another resolves, cuts off or decodes again."""
+BEYOND_ASCII = re.compile(r"[^\x00-\x7F]")
+CONTROL = re.compile(r"[\x00-\x1F\x7F]")
 RAW_TWO_WAYS = re.compile(r"%2F|%5C|\A[^/]", re.IGNORECASE)
 """What only the undecoded path shows: an encoded slash, the absolute form."""
 
@@ -51,15 +53,17 @@ class Rule:
 
     def __post_init__(self) -> None:
         _ensure_path(self.path)
+        read_flag("public", self.public)
+        read_flag("optional", self.optional)
         object.__setattr__(self, "methods", read_words("methods", self.methods, METHOD))
         object.__setattr__(self, "scopes", read_words("scopes", self.scopes, SCOPE))
-        if (self.public and self.optional) or (self.scopes and self.is_loose):
+        if (self.public and self.optional) or (self.scopes and self.admits_anonymous):
             raise ValueError(
                 f"{self.path}: public, optional and scopes exclude each other"
             )
 
     @property
-    def is_loose(self) -> bool:
+    def admits_anonymous(self) -> bool:
         """Whether a request without a token may pass."""
         return self.public or self.optional
 
@@ -72,10 +76,18 @@ class Rule:
             return path.startswith(self.path[:-1])
         return path == self.path
 
+    def shadows(self, other: Rule) -> bool:
+        """Whether no request is left to *other* that this rule does not cover."""
+        if self.methods and not (other.methods and {*other.methods} <= {*self.methods}):
+            return False
+        path = other.path.removesuffix("*")
+        is_prefix, is_wider = self.path.endswith("/*"), self.path == other.path
+        return is_wider or (is_prefix and path.startswith(self.path[:-1]))
+
     def permit(self, token: Token | None) -> None:
         """Raise AuthError where *token* is not enough."""
         if token is None:
-            if not self.is_loose:
+            if not self.admits_anonymous:
                 raise NoCredentials("no credentials")
         elif missing := [scope for scope in self.scopes if scope not in token.scopes]:
             raise InsufficientScope(
@@ -84,30 +96,40 @@ class Rule:
 
 
 def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
-    """The rules that *request* has to satisfy: one, as a rule.
+    """The rules that *request* has to satisfy, all of them; mostly there is one.
 
     A path that a router might read otherwise than we do is held to the rule of
-    each reading, and let in by none without a token.  So is a path that no rule
-    covers but for a slash at its end, which many routers add or drop.
+    every reading, and let in by none without a token.  Many routers add or drop a
+    slash at the end: so unless a rule names the path exactly, it is held to the
+    rule of its twin as well, though never let in by it.
     """
     method, path = request.method, request.path or "/"
-    readings: tuple[str, ...]
     if is_ambiguous(path, request.raw_path):
         plain = _resolved(path)
-        readings = (path, plain, _twin(plain))
-    elif (literal := _first(rules, method, path)) is not None:
+        found = [_first(rules, method, p) for p in (path, plain, _twin(plain))]
+        return _strict(found) or (TOKEN_NEEDED,)
+    literal = _first(rules, method, path)
+    if literal is None:
+        return _strict([_first(rules, method, _twin(path))]) or (TOKEN_NEEDED,)
+    if literal.path == path:
         return (literal,)
-    else:
-        readings = (_twin(path),)
-    found = [_first(rules, method, reading) for reading in readings]
-    return [rule for rule in found if rule and not rule.is_loose] or (TOKEN_NEEDED,)
+    return (literal, *_strict([_first(rules, method, _twin(path))]))
 
 
 def is_ambiguous(path: str, raw_path: str = "") -> bool:
     """Whether two routers could take *path* for two different ones."""
-    if not path.isascii():  # full-width dots and slashes fold into real ones
-        path = normalize("NFKC", path)
-    return bool(TWO_WAYS.search(path) or RAW_TWO_WAYS.search(raw_path))
+    return bool(TWO_WAYS.search(_folded(path)) or RAW_TWO_WAYS.search(raw_path))
+
+
+def _folded(path: str) -> str:
+    """*path* with full-width dots and slashes made real ones."""
+    # One by one: NFKC of a long run of combining marks takes quadratic time.
+    return BEYOND_ASCII.sub(lambda found: normalize("NFKC", found[0]), path)
+
+
+def _strict(rules: Iterable[Rule | None]) -> Sequence[Rule]:
+    """Of *rules*, those that ask for a token."""
+    return [rule for rule in rules if rule is not None and not rule.admits_anonymous]
 
 
 def _first(rules: Sequence[Rule], method: str, path: str) -> Rule | None:
@@ -120,11 +142,16 @@ def _twin(path: str) -> str:
 
 def _resolved(path: str) -> str:
     """*path* as the most helpful router would read it."""
-    segments = unquote(path).replace("\\", "/").split("/")
+    text = CONTROL.sub(
+        "", _folded(unquote(path))
+    )  # "$" of a pattern matches before "\n"
+    segments = text.replace("\\", "/").split("/")
     return normpath("/" + "/".join(s.partition(";")[0] for s in segments).lstrip("/"))
 
 
 def _ensure_path(path: str) -> None:
+    if not isinstance(path, str):
+        raise ValueError(f"the path of a rule is a string, not {path!r}")
     literal = path[:-1] if path.endswith("/*") else path
     if not path.startswith("/") or "*" in literal or is_ambiguous(literal):
         raise ValueError(

@@ -14,8 +14,8 @@ from .bridge import instant
 class Store(Protocol):
     """Remembers when a name was marked, until the mark ends.
 
-    Dates are seconds since 1970.  The methods may be plain or coroutines; the core
-    takes either (WSGI the plain ones).  What they raise makes the answer a 503.
+    Dates are seconds since 1970.  The methods may be plain or coroutines; the latter
+    serve ASGI only.  What they raise makes the answer a 503.
     """
 
     def add(self, name: str, at: float, until: float) -> bool | Awaitable[bool]:

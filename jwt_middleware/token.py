@@ -7,6 +7,9 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+KEY = "jwt_middleware.token"
+"""Where ``environ`` and ``scope`` hold the token of a request, or None."""
+
 
 class Token(Mapping[str, Any]):
     """The claims of a token whose every check has passed.
@@ -20,7 +23,7 @@ class Token(Mapping[str, Any]):
     ``request.auth`` are asked for.
     """
 
-    __slots__ = ("_claims", "_digest", "header", "scopes")
+    __slots__ = ("_claims", "_digest", "_header", "scopes")
 
     is_authenticated = True
 
@@ -29,7 +32,7 @@ class Token(Mapping[str, Any]):
     ) -> None:
         self._claims = dict(claims)
         self._digest = digest
-        self.header: Mapping[str, Any] = MappingProxyType(dict(header))
+        self._header = dict(header)
         self.scopes: frozenset[str] = read_scopes(claims)
 
     def __getitem__(self, name: str) -> Any:
@@ -43,6 +46,11 @@ class Token(Mapping[str, Any]):
 
     def __repr__(self) -> str:  # no claim: a repr lands in tracebacks and logs
         return f"<Token of {len(self)} claims>"
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """The JOSE header."""
+        return MappingProxyType(self._header)
 
     @property
     def issuer(self) -> str:
@@ -100,7 +108,7 @@ ANONYMOUS = Anonymous()
 
 def read_scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     """The scopes in ``scope`` (RFC 8693 §4.2), else ``scp``: a string or a list."""
-    value = claims.get("scope", claims.get("scp"))
+    value = claims.get("scope") or claims.get("scp")
     if isinstance(value, str):
         value = value.split(" ")  # RFC 6749 §3.3: by spaces, and by nothing else
     if not isinstance(value, list):
@@ -108,7 +116,7 @@ def read_scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(scope for scope in value if isinstance(scope, str) and scope)
 
 
-_current: ContextVar[Token | None] = ContextVar("jwt_middleware.token", default=None)
+_current: ContextVar[Token | None] = ContextVar(KEY, default=None)
 
 
 def current_token() -> Token | None:

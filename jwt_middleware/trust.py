@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from .errors import UnknownKey
-from .jose import Key
+from .bridge import needs_loop
+from .jose import Key, fitting
 from .jwk import NAMES
 from .keys import KeySource, StaticKeys
-from .options import read_one_or_several, read_seconds, read_word, read_words
+from .options import TEXT, read_one_or_several, read_seconds, read_word, read_words
 from .policy import RFC9068_CLAIMS, Policy, media_type
 
 DEFAULT_TYPES = ("at+jwt", "JWT")
@@ -68,7 +68,7 @@ class TrustedIssuer:
         self.keys = _read_keys(keys, self.algorithms)
         self.policy = Policy(
             issuer=self.issuer,
-            audiences=frozenset(read_one_or_several("audience", audience)),
+            audiences=frozenset(read_one_or_several("audience", audience, TEXT)),
             types=_read_types(types, profile),
             leeway=read_seconds("leeway", leeway, least=0, most=MOST_LEEWAY),
             max_lifetime=_read_lifetime(max_lifetime),
@@ -78,16 +78,17 @@ class TrustedIssuer:
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys of this issuer that *header* may mean.  Raise UnknownKey."""
         keys = await self.keys.resolve(header)
-        allowed = [key for key in keys if _is_allowed(key, self.algorithms)]
-        if not allowed:
-            raise UnknownKey(
-                "the keys that fit are of algorithms that are not accepted"
-            )
-        return allowed
+        return fitting((k for k in keys if _is_allowed(k, self.algorithms)), header)
 
-    def keep_until(self, now: float) -> float:
-        """When the last token ends that could be accepted and was issued by *now*."""
-        return now + self.policy.max_lifetime + 2 * self.policy.leeway
+    @property
+    def oldest(self) -> float:
+        """Seconds after its ``iat`` until which a token may be accepted."""
+        return self.policy.max_lifetime + self.policy.leeway
+
+    @property
+    def memory(self) -> float:
+        """Seconds for which marks are kept: longer, by what clocks may differ."""
+        return self.oldest + self.policy.leeway
 
     def __repr__(self) -> str:
         return f"<TrustedIssuer {self.issuer!r}>"
@@ -117,8 +118,8 @@ def _read_keys(keys: Keys | None, algorithms: tuple[str, ...]) -> KeySource:
     if isinstance(source, StaticKeys):
         if not any(_is_allowed(key, algorithms) for key in source.keys):
             raise ValueError(f"no key is for any of {', '.join(algorithms)}")
-    elif not hasattr(source, "resolve"):
-        raise ValueError(f"{type(keys).__name__} is no key source: it has no resolve")
+    elif not needs_loop(getattr(source, "resolve", None)):
+        raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
     return source
 
 

@@ -6,8 +6,14 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .compact import read_json_object
-from .errors import UnknownIssuer, shown
+from .compact import Compact, read_json_object
+from .errors import (
+    LifetimeExceeded,
+    TokenExpired,
+    TokenNotYetValid,
+    UnknownIssuer,
+    shown,
+)
 from .jose import ensure_signed, read_jws
 from .revocation import Revocations
 from .token import Token
@@ -37,19 +43,33 @@ class Verifier:
 
     async def verify(self, text: str) -> Token:
         """Return the token.  Raise InvalidToken, or Unavailable."""
-        token = await self.verify_unrevoked(text)
+        issuer, compact, claims = await self._read(text)
+        issuer.policy.check(compact.header, claims, self._now())
+        token = _token(compact, claims)
         await self._revocations.ensure_live(token)
         return token
 
-    async def verify_unrevoked(self, text: str) -> Token:
-        """Return the token, though somebody may have taken it back."""
+    async def verify_to_revoke(self, text: str) -> Token | None:
+        """Return the token, though it may have been revoked or be valid later only.
+
+        None where it has expired, so that nothing is left to take back.
+        """
+        issuer, compact, claims = await self._read(text)
+        try:
+            issuer.policy.check(compact.header, claims, self._now())
+        except TokenExpired:
+            return None
+        except (TokenNotYetValid, LifetimeExceeded):
+            pass  # it may become valid
+        return _token(compact, claims)
+
+    async def _read(self, text: str) -> tuple[TrustedIssuer, Compact, dict[str, Any]]:
+        """Take a token apart and check whose it is; its claims are not yet judged."""
         compact = read_jws(text)
         claims = read_json_object(compact.payload)
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
         ensure_signed(compact, await issuer.resolve(compact.header))
-        issuer.policy.check(compact.header, claims, self._now())
-        digest = hashlib.sha256(compact.signing_input).hexdigest()
-        return Token(compact.header, claims, digest=digest)
+        return issuer, compact, claims
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:
         iss = claims.get("iss")
@@ -57,3 +77,8 @@ class Verifier:
         if issuer is None:
             raise UnknownIssuer(f"iss is {shown(iss)}")
         return issuer
+
+
+def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:
+    digest = hashlib.sha256(compact.signing_input).hexdigest()
+    return Token(compact.header, claims, digest=digest)

@@ -9,12 +9,10 @@ from .authenticator import Authenticator
 from .bridge import run
 from .challenge import Reply
 from .request import Request
-from .token import set_current_token
+from .token import KEY, set_current_token
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-KEY = "jwt_middleware.token"
 
 
 class JWTMiddleware:
@@ -42,7 +40,7 @@ class JWTMiddleware:
         set_current_token(None)  # a thread still holds the one of its last request
         decision = run(self.auth.decide(from_environ(environ)))
         if isinstance(decision, Reply):
-            return send(decision, start_response)
+            return send_reply(decision, start_response)
         set_current_token(decision.token)
         environ[KEY] = decision.token
         return self.app(environ, start_response)
@@ -56,7 +54,7 @@ def from_environ(environ: WSGIEnvironment) -> Request:
         return () if value is None else (value,)
 
     return Request(
-        method=environ["REQUEST_METHOD"],
+        method=environ["REQUEST_METHOD"].upper(),
         scheme=environ["wsgi.url_scheme"],
         path=_decoded(environ.get("PATH_INFO", "")),
         header=header,
@@ -70,7 +68,7 @@ def _raw_path(environ: WSGIEnvironment) -> str:
     return str(uri).partition("?")[0]
 
 
-def send(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
+def send_reply(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
     """Answer with *reply*."""
     start_response(f"{reply.status.value} {reply.status.phrase}", list(reply.headers))
     return [reply.body]

@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import Client
 
 import jwt_middleware
-from jwt_middleware import Key, TokenIssuer, algorithms, compact, errors, issuer
+from jwt_middleware import Key, TokenIssuer, compact, errors, issuer, strength
 
 from .conftest import trusted
 
@@ -115,7 +115,7 @@ def test_the_table_of_answers_has_every_text() -> None:
 def test_numbers_and_names_are_those_of_the_code() -> None:
     assert f"{compact.MAX_LENGTH:,} characters" in FLAT
     assert f"at most {compact.MAX_DEPTH} levels" in FLAT
-    assert f"{algorithms.RSA_BITS[0]} to {algorithms.RSA_BITS[-1]} bits" in FLAT
+    assert f"{strength.RSA_BITS[0]} to {strength.RSA_BITS[-1]} bits" in FLAT
     told = re.findall(
         r"`(\w+)`",
         TEXT.partition("and without regard to case")[2].partition(". So are")[0],
