@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from .compact import base64url_decode, base64url_encode
+from .compact import TO_STANDARD, base64url_decode, base64url_encode
+from .jwk import NAMES, NotForSignatures
 from .strength import ensure_strong
 
 NEW_RSA_BITS = 3072
@@ -75,13 +77,23 @@ class Algorithm:
             return False
 
 
-@cache
 def algorithm_named(name: str) -> Algorithm:
-    """Return the algorithm called *name*.  Raise ValueError where there is none."""
-    found = {**_common(), **_lattice()}.get(name)
-    if found is None:
+    """Return the algorithm called *name*.
+
+    Raise ValueError where there is none; NotForSignatures, which is one, where only
+    the library that is installed lacks it.
+    """
+    if not isinstance(name, str) or name not in NAMES:
         # Not shown: arguments in the wrong order would put a secret here.
         raise ValueError("the algorithm is none that is known; one is called 'ES256'")
+    return _made(name)
+
+
+@cache
+def _made(name: str) -> Algorithm:
+    found = {**_common(), **_lattice()}.get(name)
+    if found is None:
+        raise NotForSignatures(f"{name} needs cryptography 48 or later")
     return Algorithm(name, *found)
 
 
@@ -91,12 +103,14 @@ def public_half(material: Any) -> Any:
 
 
 def _ensure_no_public_key(signer: Signer, secret: bytes) -> None:
-    """Refuse the bare base64 of a public key too, as some consoles show it."""
-    try:
-        octets = base64.b64decode(secret, validate=True)
-    except ValueError:
-        return
-    if octets:
+    """Refuse a public key that PyJWT does not see: bare base64, as consoles show it,
+    or between white space."""
+    bare = b"".join(secret.split()).rstrip(b"=").translate(TO_STANDARD)
+    candidates = [secret.strip()]
+    with suppress(ValueError):
+        padded = bare + b"=" * (-len(bare) % 4)
+        candidates.append(base64.b64decode(padded, validate=True))
+    for octets in filter(None, candidates):
         _quietly(signer.prepare_key, octets)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .authenticator import Authenticator
 from .challenge import Reply
-from .request import Request
+from .request import Request, is_upgrade
 from .token import ANONYMOUS, KEY, Token, set_current_token
 
 Scope = MutableMapping[str, Any]
@@ -64,6 +64,7 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
         path=_without_root(scope["path"], scope.get("root_path", "")),
         header=header,
         raw_path=(scope.get("raw_path") or b"").decode("latin-1").partition("?")[0],
+        is_websocket=is_websocket or is_upgrade(header("upgrade")),
     )
 
 

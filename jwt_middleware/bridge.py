@@ -66,8 +66,9 @@ def instant(call: F) -> F:
 async def _in_thread(call: Callable[..., T], *args: Any) -> T:
     trio = sys.modules.get("trio")  # who runs under trio has imported it
     if trio is not None and trio.lowlevel.in_trio_run():
-        answer: T = await trio.to_thread.run_sync(call, *args)
-        return answer
+        # In a tuple, since trio does not let a thread return a coroutine.
+        answer: tuple[T] = await trio.to_thread.run_sync(lambda: (call(*args),))
+        return answer[0]
     from asyncio import to_thread  # here, so that it costs WSGI nothing
 
     return await to_thread(call, *args)

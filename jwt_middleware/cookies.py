@@ -103,7 +103,9 @@ def _is_same_origin(origin: str, request: Request) -> bool:
     if scheme != "https" and (scheme != "http" or request.is_secure):
         return False
     own = ",".join(request.header("host")).lower()
-    return _without_port(f"{scheme}://{own}") == _without_port(f"{scheme}://{host}")
+    return host != "" and _without_port(f"{scheme}://{own}") == _without_port(
+        f"{scheme}://{host}"
+    )
 
 
 def _without_port(origin: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .compact import MAX_LENGTH, read_json_object, write_json
-from .errors import MalformedToken
+from .errors import InvalidToken, MalformedToken
 from .jose import Key, sign_compact
 from .options import (
     SCOPE,
@@ -25,6 +25,7 @@ from .options import (
 from .policy import FOREIGN_CLAIMS
 from .trust import TrustedIssuer
 
+TYPE = "at+jwt"
 LONGEST_ACCESS = 86400
 """Seconds; what a verifier accepts by default.  RFC 6750 §5.3 advises an hour."""
 OWN_CLAIMS = frozenset(
@@ -105,7 +106,7 @@ class TokenIssuer:
             )
         )
         self._trusted = TrustedIssuer(
-            self.issuer, audience=self._audience, keys=self._keys, types=("at+jwt",)
+            self.issuer, audience=self._audience, keys=self._keys, types=(TYPE,)
         )
         self._now = read_clock(now)
 
@@ -118,16 +119,15 @@ class TokenIssuer:
         holds the token can read them, so a name that clearly carries a secret is
         refused, like those that this method sets itself.  Raises ValueError.
         """
-        scopes = read_words(
-            "scope", scope.split() if isinstance(scope, str) else scope, SCOPE
-        )
-        ensure_publishable(claims)
+        several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
+        scopes = read_words("scope", several, SCOPE)
+        added = read_claims(claims)
         if not isinstance(subject, str) or not subject:
             raise ValueError("subject must be a string that is not empty")
         now, audience = int(self._now()), self._audience
         payload = {
             "client_id": self.issuer,  # the application is its own client
-            **claims,
+            **added,
             "iss": self.issuer,
             "sub": subject,
             "aud": audience[0] if len(audience) == 1 else list(audience),
@@ -138,8 +138,15 @@ class TokenIssuer:
         }
         if scopes:
             payload["scope"] = " ".join(scopes)
+        self._ensure_acceptable(payload, now)
         text = _sign(payload, self._keys[0])
         return TokenPair(text, expires_in=self._lifetime, session_id=payload["sid"])
+
+    def _ensure_acceptable(self, claims: Mapping[str, Any], now: float) -> None:
+        try:
+            self._trusted.policy.check({"typ": TYPE}, claims, now)
+        except InvalidToken as error:
+            raise ValueError(f"no token that would be accepted: {error}") from None
 
     def jwks(self) -> dict[str, Any]:
         """The public keys, to be served as ``/.well-known/jwks.json`` (RFC 7517 §5).
@@ -154,41 +161,43 @@ class TokenIssuer:
         return self._trusted
 
 
-def ensure_publishable(claims: Mapping[str, Any]) -> None:
-    """Raise ValueError for claims that do not belong into a readable token."""
-    if taken := sorted(OWN_CLAIMS & claims.keys()):
+def read_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *claims* as whoever verifies the token will read them.
+
+    Raise ValueError for what is not JSON, and for what does not belong into a token
+    that anyone who holds it can read.
+    """
+    try:
+        plain = read_json_object(write_json(claims))
+    except (TypeError, ValueError, RecursionError, MalformedToken):
+        raise ValueError(
+            "the claims are not plain JSON: strings, numbers, lists, objects"
+        ) from None
+    if taken := sorted(OWN_CLAIMS & plain.keys()):
         raise ValueError(
             f"the claim {taken[0]!r} is set by the issuer, or means another token"
         )
-    for name in _names(claims):
+    for name in _names(plain):
         if re.sub(r"[-_]", "", name).lower() in SECRET_NAMES:
             raise ValueError(
                 f"the claim {name!r} looks like a secret, and whoever holds a token "
                 "can read it: a JWT is signed, not encrypted; keep it in your database"
             )
+    return plain
 
 
-def _names(claims: Mapping[str, Any]) -> Iterator[str]:
-    """Every name in *claims*, at any depth."""
-    values: list[Any] = [claims]
-    while values:
-        value = values.pop()
-        if isinstance(value, Mapping):
-            yield from map(str, value)
-            values.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            values.extend(value)
+def _names(value: Any) -> Iterator[str]:
+    """Every name in a JSON value, at any depth."""
+    members = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, (dict, list)):
+        for member in members:
+            yield from _names(member)
 
 
 def _sign(claims: Mapping[str, Any], key: Key) -> str:
-    try:
-        payload = write_json(claims)
-        read_json_object(payload)  # as strictly as whoever will verify it
-    except (TypeError, ValueError, RecursionError, MalformedToken):
-        raise ValueError(
-            "the claims are not plain JSON: strings, numbers, lists, objects"
-        ) from None
-    text = sign_compact({"typ": "at+jwt"}, payload, key)
+    text = sign_compact({"typ": TYPE}, write_json(claims), key)
     if len(text) > MAX_LENGTH:
         raise ValueError(
             f"a token of {len(text)} characters; at most {MAX_LENGTH} are accepted"

@@ -9,6 +9,7 @@ from .algorithms import Algorithm, algorithm_named, public_half
 from .compact import Compact, base64url_encode, read_compact, write_json
 from .errors import BadSignature, MalformedToken, UnknownKey, shown
 from .jwk import algorithm_of, ensure_complete, ensure_for_signatures, thumbprint
+from .options import TEXT, read_word
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
@@ -65,8 +66,7 @@ class Key:
         made = algorithm_named(algorithm)
         if made.name.startswith("HS"):
             raise ValueError("PEM is no HMAC secret; name its algorithm, such as ES256")
-        octets = data.encode() if isinstance(data, str) else data
-        return cls(made, made.load_pem(octets), _kid(kid))
+        return cls(made, made.load_pem(_octets(data)), _kid(kid))
 
     @classmethod
     def from_secret(
@@ -79,8 +79,7 @@ class Key:
         made = algorithm_named(algorithm)
         if not made.name.startswith("HS"):
             raise ValueError(f"{made.name} has no secret; use Key.from_pem")
-        octets = secret.encode() if isinstance(secret, str) else secret
-        return cls(made, made.accept(octets), _kid(kid))
+        return cls(made, made.accept(_octets(secret)), _kid(kid))
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", kid: str | None = None) -> Key:
@@ -200,6 +199,11 @@ def sign_compact(header: Mapping[str, Any], payload: bytes, key: Key) -> str:
 
 
 def _kid(kid: object) -> str | None:
-    if kid is not None and not (isinstance(kid, str) and kid):
-        raise ValueError("kid must be a string that is not empty, or be left out")
-    return kid
+    return None if kid is None else read_word("kid", kid, TEXT)
+
+
+def _octets(value: str | bytes) -> bytes:
+    try:
+        return value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:  # whose text holds all of *value*
+        raise ValueError("the key is no text; give it as bytes") from None

@@ -48,7 +48,7 @@ def algorithm_of(jwk: Mapping[str, Any], preferred: Iterable[str] = ()) -> str:
     kty, named, preferred = jwk.get("kty"), jwk.get("alg"), tuple(preferred)
     kind = (kty, jwk.get("crv") if kty in ("EC", "OKP") else None)
     able = next((names for known, names in ALGORITHMS.items() if known == kind), ())
-    if named is not None:
+    if named is not None or kty == "AKP":  # RFC 9964 §3: there alg is not optional
         able = tuple(name for name in able if name == named)
     elif preferred:
         able = tuple(name for name in preferred if name in able)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-WORD = re.compile(r"[^\s\x00-\x1F\x7F]+")
+WORD = re.compile(r"[^\s\x00-\x1F\x7F\uD800-\uDFFF]+")
 """No white space: an issuer stands in the names of marks."""
-TEXT = re.compile(r"[^\x00-\x1F\x7F]+")
+TEXT = re.compile(r"[^\x00-\x1F\x7F\uD800-\uDFFF]+")
 SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
 LATEST_DATE = 2**53
 """Seconds since 1970, beyond which JSON numbers are not exact (RFC 7493 §2.2)."""

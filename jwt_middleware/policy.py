@@ -84,9 +84,9 @@ def _check_type(
 def _foreign_marks(claims: Mapping[str, Any]) -> Sequence[str]:
     """The claims that only another kind of token has."""
     kind = claims.get("typ")
-    if kind == "Bearer":  # Keycloak's word for an access token, which may have a nonce
-        return [name for name in ("events",) if name in claims]
     marks = [name for name in FOREIGN_CLAIMS if name in claims]
+    if kind == "Bearer" and "nonce" in marks:  # Keycloak's word for an access token
+        marks.remove("nonce")
     if isinstance(kind, str) and kind.lower() in FOREIGN_KINDS:
         marks.append("typ")
     if claims.get("token_use", "access") != "access":  # Amazon Cognito's

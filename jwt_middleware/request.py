@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -22,14 +22,18 @@ class Request:
     joined them to one, by commas."""
     raw_path: str = ""
     """As it was sent, where the server tells."""
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether it asks for a WebSocket; WSGI servers give the handshake as a GET."""
-        upgrade = ",".join(self.header("upgrade"))
-        return self.scheme in ("ws", "wss") or "websocket" in upgrade.lower()
+    is_websocket: bool = False
+    """Whether it asks for a WebSocket."""
 
     @property
     def is_secure(self) -> bool:
         """Whether nobody on the way could read along, as far as the server knows."""
         return self.scheme in ("https", "wss")
+
+
+def is_upgrade(values: Iterable[str]) -> bool:
+    """Whether an ``Upgrade`` header asks for a WebSocket, as it does in HTTP/1.1.
+
+    A WSGI server, and an ASGI server that cannot upgrade, hand it on as a GET.
+    """
+    return "websocket" in ",".join(values).lower()

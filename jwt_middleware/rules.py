@@ -118,7 +118,10 @@ def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
 
 def is_ambiguous(path: str, raw_path: str = "") -> bool:
     """Whether two routers could take *path* for two different ones."""
-    return bool(TWO_WAYS.search(_folded(path)) or RAW_TWO_WAYS.search(raw_path))
+    folded = _folded(path)
+    if folded.count("/") != path.count("/") or TWO_WAYS.search(folded):
+        return True
+    return RAW_TWO_WAYS.search(raw_path) is not None
 
 
 def _folded(path: str) -> str:

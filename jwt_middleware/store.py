@@ -75,7 +75,9 @@ class MemoryStore:
             mark[0] if mark is not None and mark[1] > now else None for mark in marks
         ]
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """Marks in memory, those that ended since the last write included."""
         return len(self._marks)
 
     def _set(self, name: str, at: float, until: float) -> None:

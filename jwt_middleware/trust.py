@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from .bridge import needs_loop
+from .errors import AuthError, KeysUnavailable
 from .jose import Key, fitting
 from .jwk import NAMES
 from .keys import KeySource, StaticKeys
@@ -76,9 +77,18 @@ class TrustedIssuer:
         )
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
-        """The keys of this issuer that *header* may mean.  Raise UnknownKey."""
-        keys = await self.keys.resolve(header)
-        return fitting((k for k in keys if _is_allowed(k, self.algorithms)), header)
+        """The keys of this issuer that *header* may mean.
+
+        Raise UnknownKey, or KeysUnavailable where nobody can say.
+        """
+        try:
+            keys = _ensure_keys(await self.keys.resolve(header))
+        except AuthError:
+            raise
+        except Exception as error:  # whatever a source raises or returns, it is no key
+            raise KeysUnavailable(f"resolve: {type(error).__name__}") from error
+        allowed = (key for key in keys if _is_allowed(key, self.algorithms))
+        return fitting(allowed, header)
 
     @property
     def oldest(self) -> float:
@@ -118,7 +128,7 @@ def _read_keys(keys: Keys | None, algorithms: tuple[str, ...]) -> KeySource:
     if isinstance(source, StaticKeys):
         if not any(_is_allowed(key, algorithms) for key in source.keys):
             raise ValueError(f"no key is for any of {', '.join(algorithms)}")
-    elif not needs_loop(getattr(source, "resolve", None)):
+    elif isinstance(source, type) or not needs_loop(getattr(source, "resolve", None)):
         raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
     return source
 
@@ -129,6 +139,12 @@ def _read_static(
     if isinstance(keys, Mapping):
         return StaticKeys.from_jwks(cast("Mapping[str, Any]", keys), algorithms)
     return StaticKeys(*keys)
+
+
+def _ensure_keys(keys: Sequence[Key]) -> Sequence[Key]:
+    if not all(isinstance(key, Key) for key in keys):
+        raise TypeError("not a sequence of keys")
+    return keys
 
 
 def _is_allowed(key: Key, algorithms: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .authenticator import Authenticator
 from .bridge import run
 from .challenge import Reply
-from .request import Request
+from .request import Request, is_upgrade
 from .token import KEY, set_current_token
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def from_environ(environ: WSGIEnvironment) -> Request:
         path=_decoded(environ.get("PATH_INFO", "")),
         header=header,
         raw_path=_raw_path(environ),
+        is_websocket=is_upgrade(header("upgrade")),
     )
 
 

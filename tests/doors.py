@@ -275,7 +275,8 @@ class ASGIDoor(Door):
         guarded = StrictASGI(asgi.JWTMiddleware(StrictASGI(app), self.auth))
         asyncio.run(guarded(scope, receive, send))
         self.last_scope = seen_scopes[0] if seen_scopes else None
-        status, headers = 0, ()
+        status = 0
+        headers: Iterable[tuple[bytes, bytes]] = ()
         for message in sent:
             if message["type"] == "websocket.accept":
                 status = 101

@@ -24,6 +24,7 @@ from jwt_middleware import (
     Rule,
     TrustedIssuer,
 )
+from jwt_middleware.trust import DEFAULT_TYPES
 
 from .doors import Answer, ASGIDoor, Door, WSGIDoor
 
@@ -109,7 +110,7 @@ def configure(config: dict[str, Any]) -> Authenticator:
             leeway=config["leeway"],
             max_lifetime=None,
             require=config["required_claims"],
-            **({} if config["typ"] is None else {"types": (config["typ"],)}),
+            types=DEFAULT_TYPES if config["typ"] is None else (config["typ"],),
         )
         for issuer in (named if isinstance(named, list) else [named])
     ]
@@ -257,7 +258,7 @@ def secret_parts(request: dict[str, Any]) -> set[str]:
 
 
 def is_same_by_both_doors(case: dict[str, Any]) -> bool:
-    answers = []
+    answers: list[tuple[Any, ...]] = []
     for door_class in DOORS.values():
         try:
             door = door_class(configure(case["config"]))

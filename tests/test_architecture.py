@@ -1,0 +1,245 @@
+"""The house: imports point down, and every library lives in one room."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jwt_middleware
+
+PACKAGE = Path(jwt_middleware.__file__).parent
+
+FLOORS = (
+    {"errors", "options", "bridge", "request", "token", "strength"},
+    {"compact", "challenge", "rules", "store", "policy"},
+    {"jwk", "credentials"},
+    {"algorithms", "cookies"},
+    {"jose"},
+    {"keys"},
+    {"trust"},
+    {"issuer", "revocation"},
+    {"verifier"},
+    {"authenticator"},
+    {"wsgi", "asgi", "__init__"},
+)
+"""From the ground up: a room imports only from floors below its own."""
+
+OWNERS = {
+    "jwt": "algorithms",
+    "cryptography": "algorithms",
+    "flask": "flask",
+    "starlette": "starlette",
+    "fastapi": "fastapi",
+    "django": "django",
+    "redis": "redis",
+    "sqlite3": "sqlite",
+}
+"""The one room that may import each; but for the first two it is named after it."""
+
+NEVER_AT_IMPORT = (
+    *OWNERS,
+    "asyncio",
+    "trio",
+    "http.client",
+    "urllib.request",
+    "requests",
+    "httpx",
+    "ssl",
+)
+
+MOST_LINES_OF_A_ROOM = 260
+MOST_LINES_OF_A_FUNCTION = 30
+LONG = {
+    "algorithms._common": "a table of 15 algorithms, with the imports that it needs",
+}
+"""What may be longer, and why."""
+
+ROOMS = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in ROOMS.items()}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def neighbours(room: str) -> Iterator[str]:
+    """The rooms that *room* imports, wherever the import stands."""
+    for node in ast.walk(TREES[room]):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [alias.name for alias in node.names]
+            yield from [node.module] if node.module else names
+
+
+def libraries(room: str) -> Iterator[str]:
+    """What *room* imports from outside, by its first name."""
+    for node in ast.walk(TREES[room]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").partition(".")[0]
+
+
+def functions(room: str) -> Iterator[tuple[str, Function]]:
+    """Every function of *room* with its dotted name, nested ones too."""
+
+    def within(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
+        for child in ast.iter_child_nodes(node):
+            name = f"{prefix}.{getattr(child, 'name', '')}".rstrip(".")
+            if isinstance(child, Function):
+                yield name, child
+            yield from within(child, name)
+
+    return within(TREES[room], room)
+
+
+def length(function: Function) -> int:
+    """Lines from ``def`` to the end, without the docstring."""
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        lines -= (first.end_lineno or 0) - first.lineno + 1
+    return lines
+
+
+def floor_of(room: str) -> int:
+    (floor,) = [index for index, rooms in enumerate(FLOORS) if room in rooms]
+    return floor
+
+
+def test_every_room_is_on_one_floor() -> None:
+    listed = sorted(room for floor in FLOORS for room in floor)
+    assert listed == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_down(room: str) -> None:
+    wrong = [name for name in neighbours(room) if floor_of(name) >= floor_of(room)]
+    assert wrong == []
+
+
+def test_there_are_no_more_floors_than_are_needed() -> None:
+    """The tower is as high as its longest chain of imports."""
+    heights: dict[str, int] = {}
+    for room in sorted(ROOMS, key=floor_of):
+        heights[room] = 1 + max((heights[name] for name in neighbours(room)), default=0)
+    assert max(heights.values()) == len(FLOORS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_inside_the_house_are_relative(room: str) -> None:
+    """And of names: a star would hide which."""
+    assert "jwt_middleware" not in libraries(room)
+    stars = [
+        node
+        for node in ast.walk(TREES[room])
+        if isinstance(node, ast.ImportFrom)
+        if node.level > 1 or any(alias.name == "*" for alias in node.names)
+    ]
+    assert stars == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_library_lives_in_one_room(room: str) -> None:
+    outside = {
+        name
+        for name in libraries(room)
+        if name in OWNERS or name not in sys.stdlib_module_names
+    }
+    assert {name for name in outside if OWNERS.get(name) != room} == set()
+
+
+def test_a_room_named_after_a_library_is_its_owner() -> None:
+    for room in ROOMS.keys() & OWNERS.keys():
+        assert OWNERS[room] == room
+        assert room in libraries(room)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_annotations_are_not_evaluated(room: str) -> None:
+    """``from __future__ import annotations`` is the first thing after the docstring."""
+    first = TREES[room].body[1]
+    assert isinstance(first, ast.ImportFrom)
+    assert (first.module, first.names[0].name) == ("__future__", "annotations")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_not_too_large(room: str) -> None:
+    lines = len(ROOMS[room].read_text().splitlines())
+    assert lines <= MOST_LINES_OF_A_ROOM or room in LONG
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_function_is_not_too_long(room: str) -> None:
+    long = {
+        name: length(node)
+        for name, node in functions(room)
+        if length(node) > MOST_LINES_OF_A_FUNCTION
+    }
+    assert long.keys() - LONG.keys() == set()
+
+
+def test_whatever_may_be_long_is() -> None:
+    """A reason that is no longer needed goes."""
+    lengths = {name: length(node) for room in ROOMS for name, node in functions(room)}
+    lines = {room: len(path.read_text().splitlines()) for room, path in ROOMS.items()}
+    for name, reason in LONG.items():
+        assert reason
+        assert (
+            lengths.get(name, 0) > MOST_LINES_OF_A_FUNCTION
+            or lines.get(name, 0) > MOST_LINES_OF_A_ROOM
+        )
+
+
+def loaded_after(statement: str) -> set[str]:
+    """What a fresh interpreter has loaded after *statement*."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import jwt_middleware",
+        "from jwt_middleware.wsgi import JWTMiddleware",
+        "from jwt_middleware.asgi import JWTMiddleware",
+    ],
+)
+def test_an_import_costs_no_framework_no_loop_and_no_library(statement: str) -> None:
+    """Whoever uses one door does not load the other's; keys load theirs when made."""
+    loaded = loaded_after(statement)
+    assert "jwt_middleware.authenticator" in loaded
+    assert [name for name in NEVER_AT_IMPORT if name in loaded] == []
+
+
+def test_one_door_does_not_load_the_other() -> None:
+    assert "jwt_middleware.asgi" not in loaded_after("import jwt_middleware.wsgi")
+    assert "jwt_middleware.wsgi" not in loaded_after("import jwt_middleware.asgi")
+
+
+def test_wsgi_is_served_without_asyncio() -> None:
+    """From the request to the answer."""
+    loaded = loaded_after(
+        "from jwt_middleware import *\n"
+        "from jwt_middleware.wsgi import JWTMiddleware\n"
+        "key = Key.generate('ES256')\n"
+        "issuer = TokenIssuer('https://a.example', audience='a', key=key)\n"
+        "auth = Authenticator(issuer.trusted(), store=MemoryStore())\n"
+        "text = issuer.issue('alice').access_token\n"
+        "environ = {'REQUEST_METHOD': 'GET', 'wsgi.url_scheme': 'https',\n"
+        "           'HTTP_AUTHORIZATION': f'Bearer {text}'}\n"
+        "seen = []\n"
+        "JWTMiddleware(lambda environ, _: seen.append(current_token()) or [], auth)(\n"
+        "    environ, None)\n"
+        "assert seen[0]['sub'] == 'alice'\n"
+    )
+    assert not {"asyncio", "trio"} & loaded
+    assert "cryptography" in loaded

@@ -1,0 +1,209 @@
+"""One core, with or without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from jwt_middleware.bridge import ask, instant, needs_loop, run
+
+Carry = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def by_trio(work: Coroutine[Any, Any, Any]) -> Any:
+    async def main() -> Any:
+        return await work
+
+    return trio.run(main)
+
+
+LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(by_trio, id="trio")]
+CARRIERS = [pytest.param(run, id="run"), *LOOPS]
+
+
+def where(*_: object) -> int:
+    """The thread that a call runs in."""
+    return threading.get_ident()
+
+
+async def where_async(*_: object) -> int:
+    return threading.get_ident()
+
+
+class Called:
+    """An object that is called as a coroutine function is."""
+
+    async def __call__(self, *_: object) -> int:
+        return threading.get_ident()
+
+
+class Sure:
+    """An object with one method that never waits."""
+
+    @instant
+    def method(self) -> int:
+        return threading.get_ident()
+
+
+def coroutine_of_where(*_: object) -> Awaitable[int]:
+    """A plain function that gives a coroutine: what a wrapped client often is."""
+    return where_async()
+
+
+COROUTINES = [
+    pytest.param(where_async, id="function"),
+    pytest.param(partial(where_async, 1), id="partial"),
+    pytest.param(Called(), id="object"),
+    pytest.param(Called().__call__, id="method"),
+]
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+@pytest.mark.parametrize("call", [*COROUTINES, coroutine_of_where])
+def test_the_answer_is_never_a_coroutine(
+    carry: Carry, call: Callable[..., Awaitable[int]]
+) -> None:
+    """One taken for an answer would be true: everyone would pass."""
+    assert carry(ask(call, "an argument")) == threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_arguments_and_answer_go_through(carry: Carry) -> None:
+    def joined(*args: object) -> tuple[object, ...]:
+        return args
+
+    assert carry(ask(joined, 1, "a", None)) == (1, "a", None)
+    assert carry(ask(joined)) == ()
+
+
+def test_under_run_a_plain_call_is_made_in_place() -> None:
+    assert run(ask(where)) == threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_under_a_loop_a_plain_call_is_made_in_a_thread(carry: Carry) -> None:
+    """It may wait, and the loop must not."""
+    assert carry(ask(where)) != threading.get_ident()
+    assert carry(ask(partial(where, 1))) != threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_an_instant_call_is_made_in_place(carry: Carry) -> None:
+    assert carry(ask(Sure().method)) == threading.get_ident()
+    assert carry(ask(instant(lambda: where()))) == threading.get_ident()
+
+
+def test_a_loop_goes_on_while_a_plain_call_waits() -> None:
+    """The call ends only after the loop has done something else."""
+    done = threading.Event()
+
+    async def both() -> tuple[object, object]:
+        async def meanwhile() -> None:
+            done.set()
+
+        first, second = await asyncio.gather(ask(done.wait, 10), meanwhile())
+        return first, second
+
+    assert asyncio.run(both()) == (True, None)
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+@pytest.mark.parametrize("kind", [ValueError, KeyError, StopAsyncIteration])
+def test_what_a_call_raises_comes_out(carry: Carry, kind: type[Exception]) -> None:
+    def plain() -> None:
+        raise kind("plain")
+
+    async def coroutine() -> None:
+        raise kind("coroutine")
+
+    for call, text in ((plain, "plain"), (coroutine, "coroutine")):
+        with pytest.raises(kind, match=text):
+            carry(ask(call))
+
+
+def test_run_carries_nested_work_to_its_end() -> None:
+    async def inner(number: int) -> int:
+        return number + await ask(lambda: 1)
+
+    async def outer() -> int:
+        return await inner(1) + await inner(2)
+
+    assert run(outer()) == 5
+
+
+def test_run_inside_run_leaves_the_outer_as_it_was() -> None:
+    async def outer() -> list[int]:
+        return [run(ask(where)), await ask(where)]
+
+    assert run(outer()) == [threading.get_ident()] * 2
+
+
+def test_run_inside_a_loop_does_not_change_how_the_loop_asks() -> None:
+    """A handler may call `authenticate`; what it asks later still gets a thread."""
+
+    async def handler() -> tuple[int, int]:
+        return run(ask(where)), await ask(where)
+
+    here, there = asyncio.run(handler())
+    assert here == threading.get_ident() != there
+
+
+def test_a_run_that_failed_leaves_nothing_behind() -> None:
+    async def failing() -> None:
+        raise ValueError("as it must")
+
+    async def later() -> int:
+        return await ask(where)
+
+    with pytest.raises(ValueError, match="as it must"):
+        run(failing())
+    assert asyncio.run(later()) != threading.get_ident()
+
+
+class Forever:
+    """Something that only an event loop can end."""
+
+    def __await__(self) -> Generator[None]:
+        yield
+
+
+def test_run_refuses_to_wait_and_cleans_up() -> None:
+    """A store that needs a loop must not make WSGI hang, nor seem to answer."""
+    cleaned: list[str] = []
+
+    async def waiting() -> str:
+        try:
+            await Forever()
+        finally:
+            cleaned.append("up")
+        return "never"
+
+    with pytest.raises(RuntimeError, match="waits for an event loop") as caught:
+        run(waiting())
+    assert caught.tb is not None  # it still holds the coroutine: no collector helped
+    assert cleaned == ["up"]
+
+
+@pytest.mark.parametrize("call", COROUTINES)
+def test_a_coroutine_function_needs_a_loop(call: object) -> None:
+    assert needs_loop(call)
+
+
+@pytest.mark.parametrize(
+    "call", [where, partial(where), Sure().method, Sure(), None, 7]
+)
+def test_anything_else_needs_none(call: object) -> None:
+    assert not needs_loop(call)
+
+
+def test_instant_gives_back_the_function_itself() -> None:
+    def plain() -> None:
+        """Nothing."""
+
+    assert instant(plain) is plain

@@ -1,0 +1,197 @@
+"""Ways around the rules that real routers open: each was one, and is closed.
+
+Werkzeug reads methods in capitals and, where it is told so, ignores a slash at the
+end; Starlette's patterns match before a line break; a WebSocket handshake comes to a
+WSGI application as a GET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from jwt_middleware import Cookie, MemoryStore, Rule
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.errors import LifetimeExceeded, TokenRevoked
+from jwt_middleware.rules import is_ambiguous
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+
+from .conftest import NOW, Mint, authenticator, mint_token, trusted
+from .doors import Door
+
+ADMIN = Rule("/admin", scopes=("admin",))
+BELOW_ADMIN = Rule("/admin/*", scopes=("admin",))
+PUBLIC = Rule("/*", public=True)
+READ = Rule("/*", scopes=("read",))
+WRITE = Rule("/articles/*", methods=("POST", "DELETE"), scopes=("write",))
+
+
+def flask_status(method: str, path: str, rules: Any, **headers: str) -> int:
+    """The status of a real Flask application that is lenient about slashes."""
+    app = Flask(__name__)
+    app.url_map.strict_slashes = False
+    for route in ("/admin", "/articles/<name>"):
+        app.add_url_rule(
+            route, route, lambda **_: "in", methods=["GET", "POST", "DELETE"]
+        )
+    guarded = WSGIMiddleware(app.wsgi_app, authenticator(rules=rules))
+    app.wsgi_app = guarded  # type: ignore[method-assign]
+    environ = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    environ["REQUEST_METHOD"] = method
+    environ["PATH_INFO"] = path
+    return app.test_client().open("/", environ_overrides=environ).status_code
+
+
+def starlette_status(path: str, rules: Any, **headers: str) -> int:
+    """The status of a real Starlette application."""
+
+    async def view(request: Request) -> Response:
+        return PlainTextResponse("in")
+
+    app = ASGIMiddleware(
+        Starlette(routes=[Route("/admin", view)]), authenticator(rules=rules)
+    )
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(n.encode(), v.encode()) for n, v in headers.items()],
+    }
+    asyncio.run(app(scope, receive, send))
+    status: int = sent[0]["status"]
+    return status
+
+
+def bearer(**claims: Any) -> dict[str, str]:
+    return {"authorization": f"Bearer {mint_token(**claims)}"}
+
+
+@pytest.mark.parametrize("method", ["POST", "post", "Post", "delete"])
+def test_a_method_in_another_case_is_the_same_method(method: str) -> None:
+    rules = (WRITE, Rule("/articles/*", public=True))
+    assert flask_status(method, "/articles/1", rules) == 401
+    read = bearer(scope="read")
+    assert flask_status(method, "/articles/1", rules, **read) == 403
+    write = bearer(scope="write")
+    assert flask_status(method.upper(), "/articles/1", rules, **write) == 200
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/"])
+@pytest.mark.parametrize("rule", [ADMIN, BELOW_ADMIN])
+@pytest.mark.parametrize("last", [(), (PUBLIC,), (READ,)])
+def test_a_slash_at_the_end_leads_around_no_rule(
+    path: str, rule: Rule, last: tuple[Rule, ...]
+) -> None:
+    rules = (rule, *last)
+    assert flask_status("GET", path, rules) == 401
+    assert flask_status("GET", path, rules, **bearer(scope="read")) == 403
+    assert flask_status("GET", path, rules, **bearer(scope="read admin")) == 200
+
+
+@pytest.mark.parametrize("last", [(), (PUBLIC,), (READ,)])
+def test_a_line_break_at_the_end_leads_around_no_rule(last: tuple[Rule, ...]) -> None:
+    rules = (ADMIN, *last)
+    assert starlette_status("/admin\n", rules) == 401
+    assert starlette_status("/admin\n", rules, **bearer(scope="read")) == 403
+    assert starlette_status("/admin", rules, **bearer(scope="admin")) == 200
+
+
+def test_an_exact_rule_stands_alone() -> None:
+    """The twin of its path is somebody else's."""
+    rules = (Rule("/admin", public=True), BELOW_ADMIN)
+    assert flask_status("GET", "/admin", rules) == 200
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
+def test_a_handshake_by_cookie_is_judged_by_its_origin(
+    door: Door, mint: Mint, upgrade: str
+) -> None:
+    """Also where the server hands it on as a GET, whose method is safe."""
+    own = door.behind(authenticator(sources=(Cookie(),)))
+    cookies = [("__Host-access", mint())]
+    for origin, status in (("https://api.example", 200), ("https://evil.example", 403)):
+        headers = [("Upgrade", upgrade), ("Origin", origin)]
+        assert own.get("/", headers=headers, cookies=cookies).status == status
+
+
+def test_what_was_revoked_does_not_come_back_in_its_last_day(door: Door) -> None:
+    """A token that lives too long is refused when it is new.  When it is old enough
+    to be accepted, the marks on its subject and its session have ended."""
+    month = 30 * 86400
+    text = mint_token(exp=month, iat=0, sid="s1")
+    time = [NOW]
+    auth = authenticator(
+        trusted(), store=MemoryStore(lambda: time[0]), now=lambda: time[0]
+    )
+    with pytest.raises(LifetimeExceeded):
+        auth.authenticate(text)
+    auth.revoke_subject("alice")
+    auth.revoke_session("s1")
+    time[0] = NOW + month - 3600
+    with pytest.raises(LifetimeExceeded):
+        auth.authenticate(text)
+    assert door.behind(auth).get("/", bearer=text).status == 401
+
+
+def test_a_token_that_is_not_yet_valid_can_be_taken_back() -> None:
+    time = [NOW]
+    auth = authenticator(
+        trusted(), store=MemoryStore(lambda: time[0]), now=lambda: time[0]
+    )
+    text = mint_token(nbf=300, iat=300, exp=900)
+    auth.revoke(text)
+    time[0] = NOW + 400
+    with pytest.raises(TokenRevoked):
+        auth.authenticate(text)
+
+
+def test_a_fast_clock_at_the_issuer_does_not_undo_the_end_of_a_session() -> None:
+    auth = authenticator(store=MemoryStore(lambda: NOW))
+    text = mint_token(iat=20, sid="s1")
+    auth.revoke_session("s1")
+    with pytest.raises(TokenRevoked):
+        auth.authenticate(text)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"typ": kind} for kind in ("ID", "Refresh", "Offline", "Logout")]
+    + [{"token_use": "id"}, {"nonce": "n"}, {"at_hash": "h", "typ": "Bearer"}],
+)
+def test_a_token_of_another_kind_is_no_access_token(
+    door: Door, mint: Mint, claims: dict[str, Any]
+) -> None:
+    """As Keycloak and Amazon Cognito mark them, in a claim."""
+    text = mint(header={"typ": "JWT"}, **claims)
+    assert door.get("/", bearer=text).status == 401
+
+
+@pytest.mark.parametrize(
+    "claims", [{"typ": "Bearer", "nonce": "n"}, {"token_use": "access"}]
+)
+def test_an_access_token_that_says_so_is_one(
+    door: Door, mint: Mint, claims: dict[str, Any]
+) -> None:
+    text = mint(header={"typ": "JWT"}, **claims)
+    assert door.get("/", bearer=text).status == 200
+
+
+def test_a_long_path_of_combining_marks_costs_linear_time() -> None:
+    """NFKC of the whole would take minutes; this is done in a blink."""
+    assert not is_ambiguous("/" + "\u0315\u0300\u0327" * 100_000)
