@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from .bridge import run
-from .challenge import QUOTABLE, Reply, reply_to
+from .challenge import Reply, reply_to
 from .credentials import BearerHeader, Source, ensure_unbound, extract
 from .errors import (
     AuthError,
@@ -18,7 +18,7 @@ from .errors import (
     Unavailable,
     shown,
 )
-from .options import read_clock, read_count, read_flag, read_parts, read_word
+from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
 from .rules import Rule, match

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from .errors import AuthError, Unavailable
-
-QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")  # RFC 6750 §3
+from .options import QUOTABLE
 
 
 @dataclass(frozen=True, slots=True)

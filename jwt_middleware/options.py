@@ -9,7 +9,9 @@ from typing import Any
 WORD = re.compile(r"[^\s\x00-\x1F\x7F\uD800-\uDFFF]+")
 """No white space: an issuer stands in the names of marks."""
 TEXT = re.compile(r"[^\x00-\x1F\x7F\uD800-\uDFFF]+")
+QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")  # RFC 6750 §3
 SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
+UNWANTED = {TEXT: "control characters", QUOTABLE: 'quotes, "\\" and other than ASCII'}
 LATEST_DATE = 2**53
 """Seconds since 1970, beyond which JSON numbers are not exact (RFC 7493 §2.2)."""
 
@@ -17,7 +19,7 @@ LATEST_DATE = 2**53
 def read_word(option: str, value: object, pattern: re.Pattern[str] = WORD) -> str:
     """Return *value*.  Raise ValueError where it is no string of that pattern."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        which = "control characters" if pattern is TEXT else "spaces"
+        which = UNWANTED.get(pattern, "spaces")
         raise ValueError(f"{option} must be a string without {which}, not {value!r}")
     return value
 
