@@ -57,7 +57,7 @@ class Algorithm:
         """
         material = _quietly(self.signer.prepare_key, material)
         if isinstance(material, bytes):
-            _ensure_no_public_key(self.signer, material)
+            _ensure_no_key_file(self.signer, material)
         ensure_strong(self.name, public_half(material))
         return material
 
@@ -102,9 +102,9 @@ def public_half(material: Any) -> Any:
     return material.public_key() if hasattr(material, "public_key") else material
 
 
-def _ensure_no_public_key(signer: Signer, secret: bytes) -> None:
-    """Refuse a public key that PyJWT does not see: bare base64, as consoles show it,
-    or between white space."""
+def _ensure_no_key_file(signer: Signer, secret: bytes) -> None:
+    """Refuse a key that PyJWT does not see: private DER, bare base64 as consoles show
+    it, or white space around it."""
     bare = b"".join(secret.split()).rstrip(b"=").translate(TO_STANDARD)
     candidates = [secret.strip()]
     with suppress(ValueError):
@@ -112,6 +112,18 @@ def _ensure_no_public_key(signer: Signer, secret: bytes) -> None:
         candidates.append(base64.b64decode(padded, validate=True))
     for octets in filter(None, candidates):
         _quietly(signer.prepare_key, octets)
+        if _is_private_der(octets):
+            raise ValueError("a private key is no HMAC secret; use Key.from_pem")
+
+
+def _is_private_der(octets: bytes) -> bool:
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    try:
+        load_der_private_key(octets, password=None)
+    except Exception:  # it is none, as a secret should be
+        return False
+    return True
 
 
 def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:

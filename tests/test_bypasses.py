@@ -11,13 +11,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from jwt_middleware import Cookie, MemoryStore, Rule
+from jwt_middleware import Cookie, Key, MemoryStore, Rule
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.errors import LifetimeExceeded, TokenRevoked
 from jwt_middleware.rules import is_ambiguous
@@ -195,3 +196,14 @@ def test_an_access_token_that_says_so_is_one(
 def test_a_long_path_of_combining_marks_costs_linear_time() -> None:
     """NFKC of the whole would take minutes; this is done in a blink."""
     assert not is_ambiguous("/" + "\u0315\u0300\u0327" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["RS256", "ES256", "Ed25519"])
+def test_a_private_key_in_der_is_no_hmac_secret(name: str) -> None:
+    octets = Key.generate(name)._material.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    with pytest.raises(ValueError, match="private key is no HMAC secret"):
+        Key.from_secret(octets)
