@@ -151,8 +151,10 @@ class Authenticator:
         self._revocations.demand_store()
         if isinstance(token, str):
             found = await self._verifier.verify_to_revoke(token)
-        else:
+        elif isinstance(token, Token):
             found = token
+        else:  # such as None: a logout must not quietly do nothing
+            raise ValueError(f"give a Token or its text, not {type(token).__name__}")
         if found is not None:
             await self._revocations.revoke_token(found)
 

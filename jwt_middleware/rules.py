@@ -101,7 +101,8 @@ def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
     A path that a router might read otherwise than we do is held to the rule of
     every reading, and let in by none without a token.  Many routers add or drop a
     slash at the end: so unless a rule names the path exactly, it is held to the
-    rule of its twin as well, though never let in by it.
+    rule of its twin as well, though never let in by it.  A rule of the twin that
+    covers the path too adds nothing: the one before it was chosen over it.
     """
     method, path = request.method, request.path or "/"
     if is_ambiguous(path, request.raw_path):
@@ -109,11 +110,12 @@ def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
         found = [_first(rules, method, p) for p in (path, plain, _twin(plain))]
         return _strict(found) or (TOKEN_NEEDED,)
     literal = _first(rules, method, path)
+    twin = _first(rules, method, _twin(path))
     if literal is None:
-        return _strict([_first(rules, method, _twin(path))]) or (TOKEN_NEEDED,)
-    if literal.path == path:
+        return _strict([twin]) or (TOKEN_NEEDED,)
+    if literal.path == path or (twin is not None and twin.covers(method, path)):
         return (literal,)
-    return (literal, *_strict([_first(rules, method, _twin(path))]))
+    return (literal, *_strict([twin]))
 
 
 def is_ambiguous(path: str, raw_path: str = "") -> bool:

@@ -142,9 +142,10 @@ def _read_static(
 
 
 def _ensure_keys(keys: Sequence[Key]) -> Sequence[Key]:
-    if not all(isinstance(key, Key) for key in keys):
+    found = tuple(keys)  # an iterator would be empty after the check
+    if not all(isinstance(key, Key) for key in found):
         raise TypeError("not a sequence of keys")
-    return keys
+    return found
 
 
 def _is_allowed(key: Key, algorithms: tuple[str, ...]) -> bool:

@@ -24,7 +24,7 @@ from jwt_middleware.errors import LifetimeExceeded, TokenRevoked
 from jwt_middleware.rules import is_ambiguous
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
-from .conftest import NOW, Mint, authenticator, mint_token, trusted
+from .conftest import NOW, SIGNING_KEY, Mint, authenticator, mint_token, trusted
 from .doors import Door
 
 ADMIN = Rule("/admin", scopes=("admin",))
@@ -207,3 +207,31 @@ def test_a_private_key_in_der_is_no_hmac_secret(name: str) -> None:
     )
     with pytest.raises(ValueError, match="private key is no HMAC secret"):
         Key.from_secret(octets)
+
+
+@pytest.mark.parametrize("last", [(), (Rule("/*"),), (Rule("/*", scopes=("user",)),)])
+def test_what_a_rule_covers_is_not_asked_for_more_by_a_later_one(
+    door: Door, last: tuple[Rule, ...]
+) -> None:
+    """The twin of /docs/ falls under the last rule, which was ranked after."""
+    docs = door.behind(authenticator(rules=(Rule("/docs/*", public=True), *last)))
+    assert [docs.get(path).status for path in ("/docs/", "/docs/x")] == [200, 200]
+    admin = door.behind(authenticator(rules=(BELOW_ADMIN, *last)))
+    assert admin.get("/admin/", bearer=mint_token(scope="admin")).status == 200
+
+
+def test_revoking_nothing_is_an_error() -> None:
+    """As where a logout finds no token: it must not seem to have worked."""
+    auth = authenticator(store=MemoryStore(lambda: NOW))
+    nothing: Any = None
+    with pytest.raises(ValueError, match="give a Token or its text"):
+        auth.revoke(nothing)
+
+
+def test_a_key_source_may_answer_with_an_iterator() -> None:
+    class Source:
+        async def resolve(self, header: Any) -> Any:
+            return iter([SIGNING_KEY])
+
+    auth = authenticator(trusted(keys=Source()))
+    assert auth.authenticate(mint_token()).subject == "alice"
