@@ -106,7 +106,7 @@ def _ensure_no_key_file(signer: Signer, secret: bytes) -> None:
     """Refuse a key that PyJWT does not see: private DER, bare base64 as consoles show
     it, or white space around it."""
     bare = b"".join(secret.split()).rstrip(b"=").translate(TO_STANDARD)
-    candidates = [secret.strip()]
+    candidates = [secret, secret.strip()]  # DER itself may end in white space
     with suppress(ValueError):
         padded = bare + b"=" * (-len(bare) % 4)
         candidates.append(base64.b64decode(padded, validate=True))

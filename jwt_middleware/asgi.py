@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from .authenticator import Authenticator
+from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply
 from .request import Request, is_upgrade
 from .token import ANONYMOUS, KEY, Token, set_current_token
@@ -30,6 +30,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: ASGIApp, auth: Authenticator) -> None:
+        ensure_authenticator(auth)
         self.app = app
         self.auth = auth
 

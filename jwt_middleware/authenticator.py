@@ -195,6 +195,15 @@ class Authenticator:
         await self._revocations.revoke_subject(sub, issuer, before)
 
 
+def ensure_authenticator(auth: object) -> None:
+    """Raise ValueError where a middleware was given something else to decide."""
+    if not isinstance(auth, Authenticator):
+        raise ValueError(
+            f"auth is {type(auth).__name__}; "
+            "write JWTMiddleware(app, Authenticator(...))"
+        )
+
+
 def _read_issuers(issuers: Sequence[TrustedIssuer]) -> Mapping[str, TrustedIssuer]:
     if not issuers:
         raise ValueError("no issuer; write Authenticator(TrustedIssuer(...))")

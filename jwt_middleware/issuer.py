@@ -117,7 +117,8 @@ class TokenIssuer:
 
         *scope* is one scope or several; *claims* are added as they are.  Anyone who
         holds the token can read them, so a name that clearly carries a secret is
-        refused, like those that this method sets itself.  Raises ValueError.
+        refused, like those that this method sets itself; only ``client_id`` may be
+        given, and is the issuer else.  Raises ValueError.
         """
         several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
         scopes = read_words("scope", several, SCOPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .authenticator import Authenticator
+from .authenticator import Authenticator, ensure_authenticator
 from .bridge import run
 from .challenge import Reply
 from .request import Request, is_upgrade
@@ -26,6 +26,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
+        ensure_authenticator(auth)
         if auth.needs_loop:
             raise ValueError(
                 "WSGI has no event loop for an asynchronous store; give the "
