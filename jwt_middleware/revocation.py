@@ -45,7 +45,7 @@ class Revocations:
         """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
         if self._store is None:
             return
-        self._ensure_in_memory(token)
+        self._ensure_remembered(token)
         names = handles(token)
         issued = -math.inf if token.issued_at is None else math.floor(token.issued_at)
         for name, mark in zip(names, await _look(self._store, names), strict=True):
@@ -86,9 +86,12 @@ class Revocations:
             raise ValueError("nothing can be revoked without a store; give store=...")
         return self._store
 
-    def _ensure_in_memory(self, token: Token) -> None:
-        """A token of more than its issuer's `max_lifetime` is refused when it is new.
-        It must not pass when it is old, and the marks on its session have ended."""
+    def _ensure_remembered(self, token: Token) -> None:
+        """Raise LifetimeExceeded for a token older than any mark that is kept.
+
+        One that lives too long is refused when it is new.  It must not pass when it
+        is old, and the marks on its session have ended.
+        """
         issuer, issued = self._issuer(token.issuer), token.issued_at
         if issued is not None and issued < self._now() - issuer.oldest:
             raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
@@ -107,7 +110,7 @@ class Revocations:
     def _issuer(self, name: str | None) -> TrustedIssuer:
         if name is None and len(self._issuers) == 1:
             return next(iter(self._issuers.values()))
-        if name is None or name not in self._issuers:
+        if not isinstance(name, str) or name not in self._issuers:
             raise ValueError(f"name the issuer: one of {', '.join(self._issuers)}")
         return self._issuers[name]
 

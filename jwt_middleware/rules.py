@@ -69,8 +69,8 @@ class Rule:
 
     def covers(self, method: str, path: str) -> bool:
         """Whether the rule is about *method* on *path*, read literally."""
-        named = "GET" if method == "HEAD" else method
-        if self.methods and not {method, named} & {*self.methods}:
+        is_head_of_get = method == "HEAD" and "GET" in self.methods
+        if self.methods and method not in self.methods and not is_head_of_get:
             return False
         if self.path.endswith("/*"):
             return path.startswith(self.path[:-1])
@@ -80,9 +80,9 @@ class Rule:
         """Whether no request is left to *other* that this rule does not cover."""
         if self.methods and not (other.methods and {*other.methods} <= {*self.methods}):
             return False
-        path = other.path.removesuffix("*")
-        is_prefix, is_wider = self.path.endswith("/*"), self.path == other.path
-        return is_wider or (is_prefix and path.startswith(self.path[:-1]))
+        if self.path.endswith("/*"):
+            return other.path.removesuffix("*").startswith(self.path[:-1])
+        return self.path == other.path
 
     def permit(self, token: Token | None) -> None:
         """Raise AuthError where *token* is not enough."""
@@ -147,9 +147,8 @@ def _twin(path: str) -> str:
 
 def _resolved(path: str) -> str:
     """*path* as the most helpful router would read it."""
-    text = CONTROL.sub(
-        "", _folded(unquote(path))
-    )  # "$" of a pattern matches before "\n"
+    # Without control characters: "$" at the end of a pattern matches before "\n".
+    text = CONTROL.sub("", _folded(unquote(path)))
     segments = text.replace("\\", "/").split("/")
     return normpath("/" + "/".join(s.partition(";")[0] for s in segments).lstrip("/"))
 

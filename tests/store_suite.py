@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jwt_middleware import MemoryStore
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.store import Store
 
@@ -24,6 +26,25 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class WaitingStore:
+    """A store that gives up control before it answers, as one over a socket does."""
+
+    def __init__(self) -> None:
+        self.marks = MemoryStore(Clock())
+
+    async def add(self, name: str, at: float, until: float) -> bool:
+        await asyncio.sleep(0)
+        return self.marks.add(name, at, until)
+
+    async def put(self, name: str, at: float, until: float) -> None:
+        await asyncio.sleep(0)
+        self.marks.put(name, at, until)
+
+    async def look(self, names: Sequence[str]) -> Sequence[float | None]:
+        await asyncio.sleep(0)
+        return self.marks.look(names)
 
 
 class StoreSuite:

@@ -17,7 +17,7 @@ from jwt_middleware.token import ANONYMOUS, KEY, set_current_token
 from .asgi_checker import App, Message, Receive, Scope, Send, StrictASGI
 from .conftest import Mint, authenticator, clock
 from .doors import ASGIDoor
-from .test_authenticator import AsyncStore
+from .store_suite import WaitingStore
 
 RULES = (Rule("/public", public=True), Rule("/optional", optional=True))
 OFFER: dict[str, Any] = {"websocket.http.response": {}}
@@ -307,7 +307,7 @@ def test_what_the_app_raises_comes_out(mint: Mint, error: BaseException) -> None
 def test_a_request_that_is_cancelled_ends_as_cancelled(mint: Mint) -> None:
     """In the app, and while the store is asked: no 503, and no pass."""
 
-    class Stuck(AsyncStore):
+    class Stuck(WaitingStore):
         async def look(self, names: Any) -> Any:
             inside.set()
             await asyncio.Event().wait()
@@ -553,7 +553,7 @@ def test_a_plain_store_is_asked_in_a_thread_under_either_loop(
 
 
 def test_an_asynchronous_store_is_awaited(mint: Mint) -> None:
-    store = AsyncStore()
+    store = WaitingStore()
     door = ASGIDoor(authenticator(store=store))
     assert door.get(bearer=mint()).status == 200
     authenticator(store=store.marks).revoke(mint())

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -33,29 +32,11 @@ from jwt_middleware.request import Request
 
 from .conftest import ISSUER, NOW, Mint, authenticator, clock, trusted
 from .doors import ASGIDoor, Door
+from .store_suite import WaitingStore
 
 OTHER = "https://other.example"
 OTHER_KEY = Key.generate("ES256", kid="k1")
 """Another issuer may well call its key by the same name."""
-
-
-class AsyncStore:
-    """A store that needs an event loop."""
-
-    def __init__(self) -> None:
-        self.marks = MemoryStore(clock)
-
-    async def add(self, name: str, at: float, until: float) -> bool:
-        await asyncio.sleep(0)
-        return self.marks.add(name, at, until)
-
-    async def put(self, name: str, at: float, until: float) -> None:
-        await asyncio.sleep(0)
-        self.marks.put(name, at, until)
-
-    async def look(self, names: Sequence[str]) -> Sequence[float | None]:
-        await asyncio.sleep(0)
-        return self.marks.look(names)
 
 
 def test_a_text_is_authenticated_without_a_request(mint: Mint) -> None:
@@ -93,7 +74,7 @@ def test_a_bound_token_is_refused_also_by_hand(mint: Mint) -> None:
 
 def test_a_store_that_needs_a_loop_is_asked_in_one(mint: Mint) -> None:
     """The sync way says that it cannot, rather than let the token pass."""
-    store = AsyncStore()
+    store = WaitingStore()
     auth = authenticator(store=store)
     assert auth.needs_loop
     assert asyncio.run(auth.aauthenticate(mint())).subject == "alice"
@@ -118,7 +99,7 @@ def test_tokens_are_taken_back_in_a_loop_too(mint: Mint) -> None:
         assert await auth.aauthenticate(mint())
         assert await auth.aauthenticate(mint(sub="bob", iat=-4))
 
-    for store in (AsyncStore(), MemoryStore(clock)):
+    for store in (WaitingStore(), MemoryStore(clock)):
         asyncio.run(take_back(authenticator(store=store)))
 
 

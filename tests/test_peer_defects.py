@@ -39,6 +39,7 @@ from .conftest import (
     trusted,
 )
 from .doors import ASGIDoor, Door, WSGIDoor
+from .store_suite import WaitingStore
 
 COOKIE = "__Host-access"
 
@@ -109,25 +110,6 @@ BAD_PEMS = {
     "a family without PEM": (RSA_PEM, "HS256"),
     "no algorithm": (RSA_PEM, "none"),
 }
-
-
-class WaitingStore:
-    """A store that gives up control before it answers, as one over a socket does."""
-
-    def __init__(self) -> None:
-        self.marks = MemoryStore(clock)
-
-    async def add(self, name: str, at: float, until: float) -> bool:
-        await asyncio.sleep(0)
-        return self.marks.add(name, at, until)
-
-    async def put(self, name: str, at: float, until: float) -> None:
-        await asyncio.sleep(0)
-        self.marks.put(name, at, until)
-
-    async def look(self, names: Sequence[str]) -> Sequence[float | None]:
-        await asyncio.sleep(0)
-        return self.marks.look(names)
 
 
 def claims(**others: Any) -> bytes:

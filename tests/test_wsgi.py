@@ -17,7 +17,7 @@ from jwt_middleware.wsgi import JWTMiddleware
 
 from .conftest import Mint, authenticator, clock
 from .doors import WSGIDoor
-from .test_authenticator import AsyncStore
+from .store_suite import WaitingStore
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -364,12 +364,12 @@ def test_a_path_that_no_server_would_give_is_locked() -> None:
 def test_a_store_that_needs_a_loop_is_refused_at_construction() -> None:
     """Never at the first request."""
     with pytest.raises(ValueError, match="WSGI has no event loop"):
-        JWTMiddleware(hello, authenticator(store=AsyncStore()))
+        JWTMiddleware(hello, authenticator(store=WaitingStore()))
 
 
 def test_a_store_that_turns_out_to_need_a_loop_lets_nobody_in(mint: Mint) -> None:
     """A plain function that gives a coroutine cannot be told before it is called."""
-    slow = AsyncStore()
+    slow = WaitingStore()
 
     class Disguised(MemoryStore):
         def look(self, names: Any) -> Any:
