@@ -14,6 +14,7 @@ from .errors import AuthError
 from .issuer import TokenIssuer, TokenPair
 from .jose import Key
 from .keys import StaticKeys
+from .remote import RemoteKeys
 from .rules import Rule
 from .store import MemoryStore
 from .token import Token, current_token
@@ -26,6 +27,7 @@ __all__ = [
     "Cookie",
     "Key",
     "MemoryStore",
+    "RemoteKeys",
     "Rule",
     "StaticKeys",
     "Token",

@@ -1,16 +1,19 @@
 """One core, with or without an event loop.
 
 The core is written once, as coroutines.  ASGI awaits them.  WSGI has no loop,
-so `run` steps them by hand: under it every `ask` is answered on the spot, and
-nothing ever suspends.
+so `run` steps them by hand: under it every `ask` is answered on the spot, a `Latch`
+is waited for by the thread itself, and nothing ever suspends.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,17 +23,25 @@ _under_run: ContextVar[bool] = ContextVar("jwt_middleware.under_run", default=Fa
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Carry *work* to its end without an event loop."""
+    """Carry *work* to its end without an event loop.
+
+    What waits for a loop all the same is told by a RuntimeError, where it waits.
+    """
     token = _under_run.set(True)
     try:
         work.send(None)
+        work.throw(_loopless(work))
     except StopIteration as end:
         value: T = end.value
         return value
     finally:
         _under_run.reset(token)
         work.close()
-    raise RuntimeError(f"{work!r} waits for an event loop, and here is none")
+    raise _loopless(work)
+
+
+def _loopless(work: object) -> RuntimeError:
+    return RuntimeError(f"{work!r} waits for an event loop, and here is none")
 
 
 async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
@@ -63,9 +74,72 @@ def instant(call: F) -> F:
     return call
 
 
+class Latch:
+    """Opened once, by any thread; threads and tasks that wait for it then go on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened = threading.Event()
+        self._wakers: list[Callable[[], None]] = []
+
+    def open(self) -> None:
+        """Let all go on who wait, and whoever comes later."""
+        with self._lock:
+            self._opened.set()
+            wakers, self._wakers = self._wakers, []
+        for wake in wakers:
+            wake()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it was opened before *seconds* were over."""
+        if _under_run.get():
+            return self._opened.wait(seconds)
+        trio = _trio()
+        await (self._in_asyncio(seconds) if trio is None else self._in(trio, seconds))
+        return self._opened.is_set()
+
+    async def _in_asyncio(self, seconds: float) -> None:
+        import asyncio  # here, so that it costs WSGI nothing
+
+        loop, opened = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed, and its tasks with it
+                loop.call_soon_threadsafe(opened.set)
+
+        self._when_open(wake)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await opened.wait()
+
+    async def _in(self, trio: ModuleType, seconds: float) -> None:
+        token, opened = trio.lowlevel.current_trio_token(), trio.Event()
+
+        def wake() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(opened.set)
+
+        self._when_open(wake)
+        with trio.move_on_after(seconds):
+            await opened.wait()
+
+    def _when_open(self, wake: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._opened.is_set():
+                self._wakers.append(wake)
+                return
+        wake()
+
+
+def _trio() -> ModuleType | None:
+    """trio, where it runs us; who runs under it has imported it."""
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+
+
 async def _in_thread(call: Callable[..., T], *args: Any) -> T:
-    trio = sys.modules.get("trio")  # who runs under trio has imported it
-    if trio is not None and trio.lowlevel.in_trio_run():
+    trio = _trio()
+    if trio is not None:
         # In a tuple, since trio does not let a thread return a coroutine.
         answer: tuple[T] = await trio.to_thread.run_sync(lambda: (call(*args),))
         return answer[0]

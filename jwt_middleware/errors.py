@@ -216,8 +216,11 @@ class Unavailable(AuthError):
     description = "The request cannot be checked at the moment."
     reason = "unavailable"
     in_challenge = False
-    retry_after: ClassVar[int] = 2
-    """Seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds."""
 
 
 class KeysUnavailable(Unavailable):

@@ -9,6 +9,7 @@ from typing import Any
 
 from .compact import base64url_decode, base64url_encode
 from .errors import MalformedToken
+from .options import read_one_or_several
 
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "priv"})
 REQUIRED_MEMBERS = {
@@ -33,6 +34,19 @@ ALGORITHMS = {
 }
 """By ``kty`` and ``crv``; the first is taken where neither the key nor we name one."""
 NAMES = frozenset(name for names in ALGORITHMS.values() for name in names)
+
+
+def read_algorithms(algorithms: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names.  Raise ValueError where one is of no algorithm."""
+    if algorithms is None:
+        return ()
+    names = read_one_or_several("algorithms", algorithms)
+    for name in names:
+        if name not in NAMES:
+            raise ValueError(
+                f"{name!r} is none of the algorithms: {', '.join(sorted(NAMES))}"
+            )
+    return names
 
 
 class NotForSignatures(ValueError):

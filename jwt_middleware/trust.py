@@ -9,10 +9,11 @@ from typing import Any, Literal, cast
 from .bridge import needs_loop
 from .errors import AuthError, KeysUnavailable
 from .jose import Key, fitting
-from .jwk import NAMES
+from .jwk import read_algorithms
 from .keys import KeySource, StaticKeys
 from .options import TEXT, read_one_or_several, read_seconds, read_word, read_words
 from .policy import RFC9068_CLAIMS, Policy, media_type
+from .remote import RemoteKeys
 
 DEFAULT_TYPES = ("at+jwt", "JWT")
 MOST_LEEWAY = 300
@@ -28,12 +29,12 @@ class TrustedIssuer:
     >>> issuer = TrustedIssuer(
     ...     "https://login.example.com",
     ...     audience="https://api.example.com",
-    ...     keys=[Key.generate("ES256").public],
     ... )
 
     - *issuer*: the exact ``iss``.
     - *audience*: what ``aud`` calls us; one string or several.
-    - *keys*: a key source, an iterable of `Key`, or a JWK Set as a mapping.
+    - *keys*: a key source, an iterable of `Key`, or a JWK Set as a mapping; None
+      means those that the issuer's metadata lead to (`RemoteKeys.from_issuer`).
     - *algorithms*: those that are accepted; None means what the keys say.  A key of
       a JWK Set without ``alg`` takes the first that its type can do.
     - *types*: accepted ``typ``, compared as media types; absent counts as ``JWT``.
@@ -65,8 +66,8 @@ class TrustedIssuer:
         profile: Literal["rfc9068"] | None = None,
     ) -> None:
         self.issuer = read_word("issuer", issuer)
-        self.algorithms = _read_algorithms(algorithms)
-        self.keys = _read_keys(keys, self.algorithms)
+        self.algorithms = read_algorithms(algorithms)
+        self.keys = _read_keys(keys, self.issuer, self.algorithms)
         self.policy = Policy(
             issuer=self.issuer,
             audiences=frozenset(read_one_or_several("audience", audience, TEXT)),
@@ -104,21 +105,14 @@ class TrustedIssuer:
         return f"<TrustedIssuer {self.issuer!r}>"
 
 
-def _read_algorithms(algorithms: Iterable[str] | None) -> tuple[str, ...]:
-    if algorithms is None:
-        return ()
-    names = read_one_or_several("algorithms", algorithms)
-    for name in names:
-        if name not in NAMES:
-            raise ValueError(
-                f"{name!r} is none of the algorithms: {', '.join(sorted(NAMES))}"
-            )
-    return names
-
-
-def _read_keys(keys: Keys | None, algorithms: tuple[str, ...]) -> KeySource:
+def _read_keys(
+    keys: Keys | None, issuer: str, algorithms: tuple[str, ...]
+) -> KeySource:
     if keys is None:
-        raise ValueError("keys are missing; give keys=[Key.from_pem(...)] or a JWK Set")
+        return _discovered(issuer, algorithms)
+    if isinstance(keys, RemoteKeys):
+        keys.prefer(algorithms)
+        return keys
     if isinstance(keys, (str, bytes, Key)):
         raise ValueError(
             f"{type(keys).__name__} is no set of keys; write "
@@ -131,6 +125,16 @@ def _read_keys(keys: Keys | None, algorithms: tuple[str, ...]) -> KeySource:
     elif isinstance(source, type) or not needs_loop(getattr(source, "resolve", None)):
         raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
     return source
+
+
+def _discovered(issuer: str, algorithms: tuple[str, ...]) -> RemoteKeys:
+    try:
+        return RemoteKeys.from_issuer(issuer, algorithms=algorithms or None)
+    except ValueError as error:
+        raise ValueError(
+            f"keys are missing, and cannot be found by the issuer's name: {error}; "
+            "or give keys=[Key.from_pem(...)] or RemoteKeys(...)"
+        ) from error
 
 
 def _read_static(

@@ -15,12 +15,14 @@ import jwt_middleware
 PACKAGE = Path(jwt_middleware.__file__).parent
 
 FLOORS = (
-    {"errors", "options", "bridge", "request", "token", "strength"},
-    {"compact", "challenge", "rules", "store", "policy"},
-    {"jwk", "credentials"},
-    {"algorithms", "cookies"},
+    {"errors", "options", "bridge", "request", "token", "strength", "connect"},
+    {"compact", "challenge", "rules", "store", "policy", "flight"},
+    {"jwk", "credentials", "fetch"},
+    {"algorithms", "cookies", "discovery"},
     {"jose"},
-    {"keys"},
+    {"keys", "jwks", "keyset"},
+    {"upkeep"},
+    {"remote"},
     {"trust"},
     {"issuer", "revocation"},
     {"verifier"},

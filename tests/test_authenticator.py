@@ -24,6 +24,7 @@ from jwt_middleware.challenge import Reply
 from jwt_middleware.errors import (
     AuthError,
     MalformedToken,
+    RevocationsUnavailable,
     TokenBound,
     TokenExpired,
     TokenRevoked,
@@ -81,8 +82,9 @@ def test_a_store_that_needs_a_loop_is_asked_in_one(mint: Mint) -> None:
     authenticator(store=store.marks).revoke(mint())
     with pytest.raises(TokenRevoked):
         asyncio.run(auth.aauthenticate(mint()))
-    with pytest.raises(RuntimeError, match="waits for an event loop"):
+    with pytest.raises(RevocationsUnavailable) as refusal:
         auth.authenticate(mint())
+    assert "waits for an event loop" in str(refusal.value.__cause__)
 
 
 def test_tokens_are_taken_back_in_a_loop_too(mint: Mint) -> None:

@@ -380,7 +380,6 @@ def test_defect_11_what_is_no_set_of_keys_fails_at_construction() -> None:
         {"keys": []},
         {"keys": [damaged]},
         {"keys": [SIGNING_KEY.public.to_jwk(), damaged]},
-        None,
         7,
     ]
     for keys in unusable:

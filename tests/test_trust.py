@@ -120,7 +120,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"audience": ["a", None]}, "each of audience must be a string without control"),
     ({"audience": "a\n"}, "each of audience must be a string without control"),
     ({"audience": 7}, "audience takes several strings, not 7"),
-    ({"keys": None}, "keys are missing; give keys=[Key.from_pem(...)] or a JWK Set"),
+    (
+        {"keys": None, "issuer": "login"},
+        "keys are missing, and cannot be found by the issuer's name: 'login' is no "
+        "address; write https://...; or give keys=[Key.from_pem(...)] or RemoteKeys",
+    ),
     ({"keys": SIGNING_KEY}, "Key is no set of keys; write keys=[Key.from_pem(...)]"),
     ({"keys": "-----BEGIN PUBLIC KEY-----"}, "str is no set of keys; write keys=["),
     ({"keys": b"-----BEGIN PUBLIC KEY-----"}, "bytes is no set of keys; write keys=["),

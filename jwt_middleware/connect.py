@@ -1,0 +1,176 @@
+"""Connections that end by a deadline, to no address that is not allowed."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    import socket
+    from ipaddress import IPv4Address, IPv6Address
+
+CONNECT_S = 2.0
+"""For each address of a host; the whole has a deadline of its own."""
+
+
+class Deadlined:
+    """A socket whose steps together have one deadline, not each its own.
+
+    It has what `http.client` asks of a socket; who opened that one closes it.
+    """
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock = sock
+        self._until = until
+
+    def as_socket(self) -> socket.socket:
+        return cast("socket.socket", self)
+
+    def sendall(self, octets: bytes) -> None:
+        self._sock.settimeout(left(self._until))
+        self._sock.sendall(octets)
+
+    def recv_into(self, buffer: Any) -> int:
+        self._sock.settimeout(left(self._until))
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        pass
+
+
+class _Reader(io.RawIOBase):
+    """The reading half of a `Deadlined`, as a file."""
+
+    def __init__(self, channel: Deadlined) -> None:
+        self._channel = channel
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._channel.recv_into(buffer)
+
+
+def left(until: float) -> float:
+    """Seconds until *until*, by the monotonic clock.  Raise TimeoutError after it."""
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
+
+
+def connect(
+    host: str, port: int, until: float, allowed: Callable[[Any], bool]
+) -> socket.socket:
+    """Connect to the first address of *host* that is *allowed* and answers.
+
+    It is judged here, after the name was looked up, so that no answer of a name
+    server leads elsewhere.  Raise OSError.
+    """
+    import socket
+
+    failure = OSError("the host has no address that is allowed")
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        if not allowed(_plain(str(address[0]))):
+            continue
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(min(CONNECT_S, left(until)))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def connect_through(
+    proxy: SplitResult, host: str, port: int, until: float
+) -> socket.socket:
+    """Connect to *host* by way of *proxy* (RFC 9110 §9.3.6).  Raise OSError."""
+    from base64 import b64encode
+    from http.client import HTTPResponse
+    from urllib.parse import unquote
+
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.username is not None:
+        user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+        lines.append(f"Proxy-Authorization: Basic {b64encode(user).decode()}")
+    sock = connect(str(proxy.hostname), proxy.port or 80, until, is_any)
+    try:
+        channel = Deadlined(sock, until)
+        channel.sendall("\r\n".join([*lines, "", ""]).encode())
+        with HTTPResponse(channel.as_socket(), method="CONNECT") as answer:
+            answer.begin()
+            if answer.status != 200:
+                raise OSError(f"the proxy answered {answer.status}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def proxy_for(host: str) -> SplitResult | None:
+    """The proxy that the environment names for https to *host*."""
+    from urllib.request import getproxies, proxy_bypass
+
+    url = getproxies().get("https")
+    if url is None or proxy_bypass(host):
+        return None
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise OSError("https_proxy names no proxy that is spoken to by plain http")
+    return parts
+
+
+def secure(
+    sock: socket.socket, host: str, until: float, cafile: str | None
+) -> socket.socket:
+    """Speak TLS on *sock* with *host*, whose certificate is checked.  Raise OSError."""
+    try:
+        sock.settimeout(left(until))
+        secured: socket.socket = tls(cafile).wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+    return secured
+
+
+def tls(cafile: str | None) -> Any:
+    """Trust the certificates of *cafile*, else the system's.  Raise OSError.
+
+    Read for every connection, so that renewed ones count.
+    """
+    import ssl
+
+    return ssl.create_default_context(cafile=cafile)
+
+
+def is_any(ip: IPv4Address | IPv6Address) -> bool:
+    return True
+
+
+def is_loopback(ip: IPv4Address | IPv6Address) -> bool:
+    return ip.is_loopback
+
+
+def is_public(ip: IPv4Address | IPv6Address) -> bool:
+    return ip.is_global and not ip.is_multicast
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    """Without its zone, and as what an address in the guise of IPv6 stands for."""
+    from ipaddress import IPv6Address, ip_address
+
+    ip = ip_address(address.partition("%")[0])
+    return (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip

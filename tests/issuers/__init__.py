@@ -1,0 +1,1 @@
+"""Issuers that others wrote, to run the package against; `running` starts them."""
