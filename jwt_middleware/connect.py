@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 CONNECT_S = 2.0
 """For each address of a host; the whole has a deadline of its own."""
+FOR_IPV4 = (
+    bytes(10) + b"\xff\xff",  # ::ffff:0:0/96, RFC 4291 §2.5.5.2
+    b"\x00\x64\xff\x9b" + bytes(8),  # 64:ff9b::/96, RFC 6052 §2.1
+)
+"""How an address of IPv6 begins that stands for one of IPv4."""
 
 
 class Deadlined:
@@ -66,7 +71,7 @@ def left(until: float) -> float:
 
 
 def connect(
-    host: str, port: int, until: float, allowed: Callable[[Any], bool]
+    host: str, port: int, until: float, allowed: Callable[[str], bool]
 ) -> socket.socket:
     """Connect to the first address of *host* that is *allowed* and answers.
 
@@ -79,7 +84,7 @@ def connect(
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM
     ):
-        if not allowed(_plain(str(address[0]))):
+        if not allowed(str(address[0])):
             continue
         sock = socket.socket(family, kind, protocol)
         try:
@@ -156,21 +161,27 @@ def tls(cafile: str | None) -> Any:
     return ssl.create_default_context(cafile=cafile)
 
 
-def is_any(ip: IPv4Address | IPv6Address) -> bool:
+def is_any(address: str) -> bool:
     return True
 
 
-def is_loopback(ip: IPv4Address | IPv6Address) -> bool:
-    return ip.is_loopback
+def is_loopback(address: str) -> bool:
+    return _plain(address).is_loopback
 
 
-def is_public(ip: IPv4Address | IPv6Address) -> bool:
+def is_public(address: str) -> bool:
+    """Whether it is of the internet at large, whatever it is written as."""
+    ip = _plain(address)
+    if ip.version == 6 and (ip.sixtofour or ip.teredo):
+        return False  # they hold an address of IPv4, and nobody routes them any more
     return ip.is_global and not ip.is_multicast
 
 
 def _plain(address: str) -> IPv4Address | IPv6Address:
-    """Without its zone, and as what an address in the guise of IPv6 stands for."""
-    from ipaddress import IPv6Address, ip_address
+    """Without its zone; one that stands for an address of IPv4 as that one."""
+    from ipaddress import IPv4Address, ip_address
 
     ip = ip_address(address.partition("%")[0])
-    return (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
+    if ip.version == 6 and ip.packed[:12] in FOR_IPV4:
+        return IPv4Address(ip.packed[12:])
+    return ip

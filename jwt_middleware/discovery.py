@@ -81,7 +81,7 @@ class Metadata:
         if named != self._issuer:
             raise NotThere(f"{shown(url)} is of {shown(named)}, not of the issuer")
         try:
-            self._fetcher.ensure_allowed(jwks_uri)  # type: ignore[arg-type]
+            self._fetcher.ensure_allowed(jwks_uri)
         except ValueError as error:
             raise NotThere(f"{shown(url)}: its jwks_uri: {error}") from error
         return str(jwks_uri)

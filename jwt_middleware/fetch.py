@@ -39,7 +39,8 @@ HEADERS = {
     "Connection": "close",
     "User-Agent": "jwt_middleware",  # there are firewalls that refuse Python's own
 }
-URL = re.compile(r"[!-~]+")
+URL = re.compile(r"[!-\[\]-~]+")
+"""Visible ASCII without the backslash, which some parsers take for a slash."""
 MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})\b", re.IGNORECASE)
 AGE = re.compile(r"\d{1,9}")
 
@@ -90,10 +91,10 @@ class Fetcher:
             )
         _ensure_certificates(self.cafile)
 
-    def ensure_allowed(self, url: str) -> SplitResult:
+    def ensure_allowed(self, url: object) -> SplitResult:
         """Return *url* in parts.  Raise ValueError where it must not be fetched."""
-        parts = urlsplit(url) if isinstance(url, str) and URL.fullmatch(url) else None
-        if parts is None or not parts.hostname or parts.port == 0:
+        parts = _split(url)
+        if parts is None:
             raise ValueError(f"{shown(url)} is no address; write https://...")
         if parts.username is not None or parts.password is not None or parts.fragment:
             raise ValueError(f"{shown(parts.hostname)}: leave user and fragment out")
@@ -136,6 +137,14 @@ class Fetcher:
         else:
             sock = connect(host, port, until, is_public if self.public_only else is_any)
         return secure(sock, host, until, self.cafile)
+
+
+def _split(url: object) -> SplitResult | None:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and URL.fullmatch(url) else None
+        return parts if parts and parts.hostname and parts.port != 0 else None
+    except ValueError:  # which shows *url* unescaped
+        return None
 
 
 def _ensure_certificates(cafile: str | None) -> None:

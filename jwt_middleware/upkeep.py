@@ -59,8 +59,9 @@ class Upkeep:
         held, now = self._held, self.now()
         if held is not None and now < held.due_at:
             return held
+        must_wait = self._must_wait(held, now)
         flight = self._flights.join(self._may_refresh)
-        if flight is not None and self._must_wait(held, now):
+        if flight is not None and must_wait:
             await flight.wait(self._timeout)
             held = self._held
         if held is None or now >= held.ends_at:
@@ -154,9 +155,10 @@ class Upkeep:
     def _fail(self, error: str) -> None:
         now = self.now()
         self._tries.failed(error, now)
-        is_usable = self.state().is_usable
-        level = logging.WARNING if is_usable else logging.ERROR
-        logger.log(level, "no keys of %r: %s", self.place, error)
+        if self.state().is_usable:
+            logger.warning("no newer keys of %r: %s", self.place, error)
+        else:
+            logger.error("no keys of %r: %s", self.place, error)
 
     def _unavailable(self, next_at: float) -> KeysUnavailable:
         wait = max(next_at - self.now(), 1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 
-from jwt_middleware.bridge import ask, instant, needs_loop, run
+from jwt_middleware.bridge import Latch, ask, instant, needs_loop, run
 
 Carry = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -207,3 +209,84 @@ def test_instant_gives_back_the_function_itself() -> None:
         """Nothing."""
 
     assert instant(plain) is plain
+
+
+def test_what_waits_under_run_is_told_where_it_waits() -> None:
+    """So that a store or a source that waits is a fault like any other of its own."""
+
+    async def guarded() -> str:
+        try:
+            await Forever()
+        except RuntimeError as error:
+            return str(error)
+        return "never"
+
+    assert "waits for an event loop, and here is none" in run(guarded())
+
+
+def test_run_does_not_argue() -> None:
+    async def stubborn() -> None:
+        while True:
+            with suppress(RuntimeError):
+                await Forever()
+
+    with pytest.raises(RuntimeError, match="waits for an event loop"):
+        run(stubborn())
+
+
+# A latch
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_an_open_latch_holds_nobody_up(carry: Carry) -> None:
+    latch = Latch()
+    latch.open()
+    assert carry(latch.wait(30)) is True
+    latch.open()
+    assert carry(latch.wait(30)) is True
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_who_waits_too_long_is_told(carry: Carry) -> None:
+    assert carry(Latch().wait(0.01)) is False
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_a_thread_opens_a_latch_for_everybody(carry: Carry) -> None:
+    """Several loops at once, and threads without one."""
+    latch, ready = Latch(), threading.Barrier(5)
+
+    async def waiting() -> bool:
+        ready.wait(30)
+        return await latch.wait(30)
+
+    with ThreadPoolExecutor(4) as pool:
+        waiters = [pool.submit(carry, waiting()) for _ in range(4)]
+        ready.wait(30)
+        latch.open()
+        assert [waiter.result(30) for waiter in waiters] == [True] * 4
+
+
+def test_tasks_wait_side_by_side() -> None:
+    """The loop goes on for the others, and one that is cancelled takes nobody along."""
+    latch = Latch()
+
+    async def in_asyncio() -> list[object]:
+        tasks = [asyncio.create_task(latch.wait(30)) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        threading.Thread(target=latch.open).start()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    gone, *others = asyncio.run(in_asyncio())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert others == [True, True]
+
+
+def test_a_loop_that_has_ended_does_not_hinder_the_others() -> None:
+    """Who gave up has left something to wake, in a loop that is closed by now."""
+    latch = Latch()
+    for carry in (asyncio.run, by_trio):
+        assert carry(latch.wait(0.01)) is False
+    latch.open()
+    assert run(latch.wait(0)) is True

@@ -1,0 +1,520 @@
+"""Remote keys by the clock: when the issuer is asked, and who waits for it.
+
+The answers are canned here, so that every moment can be chosen; `test_faults` has
+real servers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from jwt_middleware import Key, RemoteKeys, TrustedIssuer
+from jwt_middleware.bridge import run
+from jwt_middleware.errors import KeysUnavailable, UnknownKey
+from jwt_middleware.fetch import Document, Fetcher, FetchFailed
+
+from .conftest import AUDIENCE, ISSUER
+
+OLD, NEW, LATER = (Key.generate("ES256", kid=kid) for kid in ("old", "new", "later"))
+URL = "https://login.example/jwks"
+SOON_S = 30
+"""Nobody waits as long: it is for a test that fails."""
+
+
+@dataclass(frozen=True)
+class Issuer(Fetcher):
+    """An issuer on a clock of its own, whose answers are at hand."""
+
+    published: list[Key] = field(default_factory=lambda: [OLD])
+    asked: list[str] = field(default_factory=list)
+    clock: list[float] = field(default_factory=lambda: [1000.0])
+    down: list[Exception] = field(default_factory=list)
+    max_age: list[float] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.let_go.set()
+
+    def fetch(self, url: str, until: float) -> Document:
+        self.asked.append(url)
+        assert self.let_go.wait(SOON_S)
+        if self.down:
+            raise self.down[0]
+        keys = [key.public.to_jwk() for key in self.published]
+        return Document({"keys": keys}, *self.max_age)
+
+    def now(self) -> float:
+        return self.clock[0]
+
+    def pass_(self, seconds: float) -> None:
+        self.clock[0] += seconds
+
+    def publish(self, *keys: Key) -> None:
+        self.published[:] = keys
+
+    def keys(self, **options: Any) -> RemoteKeys:
+        return RemoteKeys(URL, fetcher=self, now=self.now, **options)
+
+
+def found(keys: RemoteKeys, key: Key) -> Sequence[str]:
+    header = {"alg": key.algorithm, "kid": key.kid}
+    return [found.kid for found in run(keys.resolve(header))]
+
+
+def settled(keys: RemoteKeys) -> None:
+    """Wait until nothing is under way."""
+    latch = keys._upkeep._flights.join(lambda: False)
+    assert latch is None or run(latch.wait(SOON_S))
+
+
+# What cannot be meant
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"jwks_url": "http://login.example/jwks"}, "is not https"),
+        ({"jwks_url": "login.example"}, "is no address"),
+        ({"jwks_url": None}, "is no address"),
+        ({"algorithms": ("HS256",)}, "HS256 needs a secret, and remote keys are"),
+        ({"algorithms": ("ES256", "HS512")}, "HS512 needs a secret"),
+        ({"algorithms": ("none",)}, "'none' is none of the algorithms"),
+        ({"algorithms": ()}, "algorithms is empty"),
+        ({"lifetime": 0}, "lifetime must be a number of seconds from 1 to 86400"),
+        ({"lifetime": float("inf")}, "lifetime must be"),
+        ({"cooldown": 0}, "cooldown must be a number of seconds from 1 to 3600"),
+        ({"max_staleness": -1}, "max_staleness must be"),
+        ({"max_staleness": float("nan")}, "max_staleness must be"),
+        ({"timeout": 0}, "timeout must be a number of seconds from 0.1 to 60"),
+        ({"fetcher": Fetcher}, "fetcher is no Fetcher; write fetcher=Fetcher"),
+        ({"fetcher": print}, "fetcher is no Fetcher"),
+        ({"now": 5}, "now must be a function"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_told(options: dict[str, Any], told: str) -> None:
+    url = options.pop("jwks_url", URL)
+    for make in (RemoteKeys, RemoteKeys.from_issuer):
+        with pytest.raises(ValueError, match=told):
+            make(url, **options)
+
+
+def test_hmac_beside_remote_keys_is_refused() -> None:
+    """Whoever can fetch the keys could sign."""
+    for keys in (None, RemoteKeys(URL), RemoteKeys.from_issuer(ISSUER)):
+        with pytest.raises(ValueError, match="HS256 needs a secret"):
+            TrustedIssuer(
+                ISSUER, audience=AUDIENCE, keys=keys, algorithms=("ES256", "HS256")
+            )
+
+
+def test_an_issuer_without_keys_has_those_that_its_metadata_lead_to() -> None:
+    issuer = TrustedIssuer(ISSUER, audience=AUDIENCE)
+    assert repr(issuer.keys) == f"<RemoteKeys '{ISSUER}'>"
+
+
+def test_nothing_is_fetched_before_it_is_needed() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    assert keys.state().status == "none"
+    assert repr(keys) == f"<RemoteKeys '{URL}'>"
+    assert issuer.asked == []
+
+
+# Algorithms
+
+
+def test_the_algorithms_of_the_issuer_are_those_of_its_keys() -> None:
+    """A key without ``alg`` is for the first that the issuer's tokens may have."""
+    keys = RemoteKeys(URL)
+    TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys, algorithms=("PS256",))
+    TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys)
+    keys.prefer(("PS256",))
+    with pytest.raises(ValueError, match="these keys prefer other algorithms"):
+        keys.prefer(("RS256",))
+
+
+def test_a_key_without_alg_takes_a_preferred_algorithm() -> None:
+    rsa = Key.generate("RS256", kid="rsa")
+    jwk = rsa.public.to_jwk()
+    del jwk["alg"]
+
+    class Bare(Issuer):
+        def fetch(self, url: str, until: float) -> Document:
+            return Document({"keys": [jwk]})
+
+    for algorithm in ("RS256", "PS512"):
+        keys = Bare().keys(algorithms=(algorithm,))
+        (key,) = run(keys.resolve({"alg": algorithm, "kid": "rsa"}))
+        assert key.algorithm == algorithm
+
+
+@pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
+def test_a_secret_is_not_even_looked_for(alg: str) -> None:
+    issuer = Issuer()
+    with pytest.raises(UnknownKey, match="is for no published key"):
+        run(issuer.keys().resolve({"alg": alg, "kid": "old"}))
+    assert issuer.asked == []
+
+
+# A life
+
+
+def test_a_set_is_fetched_once_and_used_while_it_is_fresh() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    for _ in range(3):
+        assert found(keys, OLD) == ["old"]
+        issuer.pass_(200)
+    assert issuer.asked == [URL]
+
+
+def test_keys_can_be_had_before_the_first_request() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    keys.load()
+    assert keys.state().kids == ("old",)
+    assert issuer.asked == [URL]
+
+
+def test_a_set_that_is_due_is_fetched_behind_the_requests() -> None:
+    """They are answered at once by what is held, however slow the issuer is."""
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.publish(NEW)
+    issuer.pass_(500)
+    issuer.let_go.clear()
+    for _ in range(5):
+        assert found(keys, OLD) == ["old"]
+    issuer.let_go.set()
+    settled(keys)
+    assert issuer.asked == [URL] * 2
+    assert keys.state().kids == ("new",)
+
+
+def test_a_set_beyond_its_life_is_not_used_before_another_was_tried() -> None:
+    """A worker that was idle would else believe a key that left long ago."""
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.publish(NEW)
+    issuer.pass_(601)
+    assert keys.state().status == "stale"
+    with pytest.raises(UnknownKey):
+        found(keys, OLD)
+    assert issuer.asked == [URL] * 2
+
+
+def test_what_the_issuer_says_of_its_cache_counts() -> None:
+    issuer = Issuer(max_age=[3600])
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(2000)
+    assert found(keys, OLD) == ["old"]
+    assert issuer.asked == [URL]
+    assert 3600 * 0.72 - 2000 <= keys.state().next_fetch <= 3600 * 0.8 - 2000
+
+
+def test_a_key_that_left_the_set_stops_verifying_with_the_next_fetch() -> None:
+    issuer = Issuer(published=[OLD, NEW])
+    keys = issuer.keys()
+    assert found(keys, OLD) == ["old"]
+    issuer.publish(NEW)
+    issuer.pass_(500)
+    found(keys, NEW)
+    settled(keys)
+    with pytest.raises(UnknownKey):
+        found(keys, OLD)
+
+
+# An outage
+
+
+def test_stale_keys_serve_on_for_a_bounded_time() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(max_staleness=1000)
+    keys.load()
+    issuer.down.append(FetchFailed("down"))
+    issuer.pass_(1599)
+    assert found(keys, OLD) == ["old"]
+    assert keys.state().status == "stale"
+    issuer.pass_(1)
+    with pytest.raises(KeysUnavailable, match="down"):
+        found(keys, OLD)
+    assert keys.state().status == "expired"
+
+
+def test_nobody_waits_for_an_issuer_that_is_known_to_be_down() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.down.append(FetchFailed("down"))
+    issuer.pass_(700)
+    assert found(keys, OLD) == ["old"]
+    issuer.pass_(60)
+    issuer.let_go.clear()
+    assert found(keys, OLD) == ["old"]
+    issuer.let_go.set()
+    settled(keys)
+    assert len(issuer.asked) == 3
+
+
+def test_tries_are_ever_further_apart() -> None:
+    """A second, two, four, up to the cooldown: an issuer that is ill is let alone."""
+    issuer = Issuer(down=[FetchFailed("down")])
+    keys = issuer.keys(cooldown=30)
+    for _ in range(120):
+        with pytest.raises(KeysUnavailable):
+            found(keys, OLD)
+        issuer.pass_(1)
+    assert 7 <= len(issuer.asked) <= 9
+    assert keys.state().failures == len(issuer.asked)
+
+
+def test_without_any_keys_the_client_is_told_when_to_come_back() -> None:
+    issuer = Issuer(down=[FetchFailed("down")])
+    keys = issuer.keys()
+    waits = []
+    for _ in range(7):
+        with pytest.raises(KeysUnavailable) as refusal:
+            found(keys, OLD)
+        waits.append(refusal.value.retry_after)
+        issuer.pass_(30)
+    assert waits[:4] == [1, 2, 4, 8]
+    assert all(27 <= wait <= 30 for wait in waits[5:])
+
+
+def test_an_issuer_that_is_back_is_noticed() -> None:
+    issuer = Issuer(down=[FetchFailed("down")])
+    keys = issuer.keys()
+    with pytest.raises(KeysUnavailable):
+        found(keys, OLD)
+    issuer.down.clear()
+    issuer.pass_(1)
+    assert found(keys, OLD) == ["old"]
+    assert (keys.state().failures, keys.state().error) == (0, None)
+
+
+def test_a_wait_has_an_end() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(timeout=0.1)
+    issuer.let_go.clear()
+    with pytest.raises(KeysUnavailable, match="no answer yet"):
+        found(keys, OLD)
+    issuer.let_go.set()
+    settled(keys)
+    assert found(keys, OLD) == ["old"]
+
+
+@pytest.mark.parametrize("error", [FetchFailed("x"), OSError("x"), KeyError("x\ny")])
+def test_whatever_a_fetcher_raises_is_an_outage(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(down=[error])
+    keys = issuer.keys()
+    with pytest.raises(KeysUnavailable):
+        found(keys, OLD)
+    issuer.down.clear()
+    issuer.pass_(1)
+    assert found(keys, OLD) == ["old"]
+    assert len(caplog.text.splitlines()) == 1
+
+
+def test_a_set_without_a_usable_key_is_an_outage() -> None:
+    """What it replaced verifies on; an empty set would shut everybody out."""
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.publish()
+    issuer.pass_(500)
+    found(keys, OLD)
+    settled(keys)
+    assert found(keys, OLD) == ["old"]
+    assert keys.state().error == "ValueError: 'no key that verifies signatures'"
+
+
+# A key that is not in the set
+
+
+def test_a_new_key_is_fetched_when_the_first_token_has_it() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(1)
+    issuer.publish(OLD, NEW)
+    assert found(keys, NEW) == ["new"]
+    assert found(keys, OLD) == ["old"]
+    assert issuer.asked == [URL] * 2
+
+
+def test_a_key_that_does_not_exist_is_looked_for_once_in_a_cooldown() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(cooldown=30)
+    keys.load()
+    for second in range(1, 91):
+        issuer.pass_(1)
+        with pytest.raises(UnknownKey):
+            run(keys.resolve({"alg": "ES256", "kid": f"made up {second}"}))
+    assert len(issuer.asked) == 1 + 3
+
+
+def test_on_a_cold_start_strangers_cost_one_request() -> None:
+    """The set is younger than the token: there is nothing newer to fetch."""
+    issuer = Issuer()
+    keys = issuer.keys(cooldown=30)
+    for second in range(30):
+        with pytest.raises(UnknownKey):
+            run(keys.resolve({"alg": "ES256", "kid": f"made up {second}"}))
+        issuer.pass_(0.9)
+    assert issuer.asked == [URL]
+
+
+def test_a_new_key_amid_a_flood_waits_for_a_cooldown_at_most() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(cooldown=30)
+    keys.load()
+    issuer.pass_(1)
+    with pytest.raises(UnknownKey):
+        run(keys.resolve({"alg": "ES256", "kid": "made up"}))
+    issuer.publish(OLD, NEW)
+    waited = 0
+    while True:
+        try:
+            assert found(keys, NEW) == ["new"]
+            break
+        except UnknownKey:
+            waited += 1
+            issuer.pass_(1)
+    assert waited == 30
+
+
+def test_a_kid_that_is_there_for_another_algorithm_is_looked_for_too() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(1)
+    renewed = Key.generate("Ed25519", kid="old")
+    issuer.publish(renewed)
+    assert found(keys, renewed) == ["old"]
+
+
+def test_while_the_issuer_is_down_nobody_can_say() -> None:
+    """It may be a new key: 503, so that the client keeps its good token."""
+    issuer = Issuer()
+    keys = issuer.keys(cooldown=30)
+    keys.load()
+    issuer.pass_(1)
+    issuer.down.append(FetchFailed("down"))
+    for expected in (30, 20):
+        with pytest.raises(KeysUnavailable, match="down") as refusal:
+            found(keys, NEW)
+        assert refusal.value.retry_after == expected
+        issuer.pass_(10)
+    assert len(issuer.asked) == 2
+    assert found(keys, OLD) == ["old"]
+    issuer.down.clear()
+    issuer.publish(NEW)
+    issuer.pass_(10)
+    assert found(keys, NEW) == ["new"]
+
+
+def test_who_waits_for_a_new_key_waits_no_longer_than_others() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(timeout=0.1)
+    keys.load()
+    issuer.pass_(1)
+    issuer.let_go.clear()
+    with pytest.raises(KeysUnavailable, match="no answer yet"):
+        found(keys, NEW)
+    assert found(keys, OLD) == ["old"]
+    issuer.let_go.set()
+    settled(keys)
+
+
+def test_a_fetch_that_began_before_the_token_came_may_be_too_old() -> None:
+    """Its answer may have left the issuer before the key was there."""
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(500)
+    issuer.let_go.clear()
+    found(keys, OLD)
+    issuer.pass_(1)
+    answers: list[Sequence[str]] = []
+    thread = threading.Thread(target=lambda: answers.append(found(keys, NEW)))
+    thread.start()
+    issuer.published.append(NEW)
+    issuer.let_go.set()
+    thread.join(SOON_S)
+    assert answers == [["new"]]
+    assert len(issuer.asked) in (2, 3)
+
+
+# What operators see
+
+
+def test_a_state_tells_all_there_is_to_know() -> None:
+    issuer = Issuer(published=[OLD, NEW])
+    keys = issuer.keys()
+    assert keys.state().age is None
+    assert keys.state().next_fetch == 0
+    keys.load()
+    issuer.pass_(100)
+    state = keys.state()
+    assert (state.status, state.kids, state.age) == ("fresh", ("old", "new"), 100)
+    assert 332 <= state.next_fetch <= 380
+    issuer.pass_(400)
+    assert keys.state().next_fetch == 0
+    assert keys.state().is_usable
+    issuer.down.append(FetchFailed("down"))
+    found(keys, OLD)
+    settled(keys)
+    assert keys.state().error == "down"
+    assert keys.state().failures == 1
+    assert 0.9 <= keys.state().next_fetch <= 1
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    caplog.clear()
+    return lines
+
+
+def test_a_log_has_what_changes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "jwt_middleware")
+    issuer = Issuer()
+    keys = issuer.keys(max_staleness=600)
+    keys.load()
+    assert told(caplog) == [("INFO", f"keys of '{URL}': 'old'")]
+    issuer.pass_(500)
+    found(keys, OLD)
+    settled(keys)
+    assert told(caplog) == []
+    issuer.down.append(FetchFailed("refused"))
+    issuer.pass_(700)
+    found(keys, OLD)
+    settled(keys)
+    assert told(caplog) == [
+        ("WARNING", f"no newer keys of '{URL}': refused"),
+    ]
+    issuer.pass_(1000)
+    with pytest.raises(KeysUnavailable):
+        found(keys, OLD)
+    settled(keys)
+    assert told(caplog) == [("ERROR", f"no keys of '{URL}': refused")]
+    issuer.down.clear()
+    issuer.publish(NEW)
+    issuer.pass_(30)
+    assert found(keys, NEW) == ["new"]
+    assert told(caplog) == [
+        ("INFO", f"keys of '{URL}': 'new'"),
+        ("INFO", f"'{URL}' answers again"),
+    ]
