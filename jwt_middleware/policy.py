@@ -117,6 +117,8 @@ def _check_start(claims: Mapping[str, Any], latest: float) -> None:
 
 def _check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None:
     aud = claims.get("aud")
+    if "aud" not in claims and claims.get("token_use") == "access":
+        aud = claims.get("client_id")  # Amazon Cognito names nobody but the app client
     named = aud if isinstance(aud, list) else [aud]
     if not all(isinstance(name, str) for name in named) or audiences.isdisjoint(named):
         raise WrongAudience(f"aud is {shown(aud)}")

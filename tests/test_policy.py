@@ -389,6 +389,21 @@ def test_cognito_says_in_another_claim_what_a_token_is(use: object) -> None:
         check(token_use=use)
 
 
+def test_cognito_names_the_app_client_where_others_name_the_audience() -> None:
+    """Its access tokens have no ``aud``, and ``client_id`` must be one of ours."""
+    check(aud=ABSENT, token_use="access", client_id=AUDIENCE)
+    for wrong in (
+        {"client_id": "another"},
+        {"client_id": AUDIENCE, "token_use": ABSENT},
+        {"client_id": AUDIENCE, "aud": "another"},
+        {"client_id": AUDIENCE, "aud": None},
+        {"client_id": AUDIENCE, "aud": []},
+        {"client_id": ABSENT},
+    ):
+        with pytest.raises(WrongAudience):
+            check(**{"aud": ABSENT, "token_use": "access", **wrong})
+
+
 # What has to be there
 
 

@@ -14,7 +14,17 @@ import pytest
 from werkzeug.test import Client
 
 import jwt_middleware
-from jwt_middleware import Key, TokenIssuer, compact, errors, issuer, strength
+from jwt_middleware import (
+    Key,
+    StaticKeys,
+    TokenIssuer,
+    compact,
+    errors,
+    fetch,
+    issuer,
+    keyset,
+    strength,
+)
 
 from .conftest import trusted
 
@@ -50,6 +60,9 @@ def blocks() -> list[dict[str, Any]]:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102
         after.append(dict(names))
     assert len(after) >= 10
+    # There is no such issuer to ask.
+    for names in after:
+        names["login"].keys = StaticKeys(PRIVATE)
     return after
 
 
@@ -90,7 +103,7 @@ def test_every_option_is_told_with_its_default() -> None:
     """Each heading of the form ``name: type = default`` under the right class."""
     sections = re.split(r"^### `(\w+)", TEXT, flags=re.MULTILINE)[1:]
     told = dict(zip(sections[::2], sections[1::2], strict=True))
-    for name in ("Authenticator", "TrustedIssuer", "Rule"):
+    for name in ("Authenticator", "TrustedIssuer", "RemoteKeys", "Rule"):
         parameters = inspect.signature(getattr(jwt_middleware, name)).parameters
         headings = re.findall(r"^#### `(\w+): (.+)`$", told[name], re.MULTILINE)
         assert [heading for heading, _ in headings] == list(parameters)
@@ -104,7 +117,8 @@ def test_every_option_is_told_with_its_default() -> None:
 
 
 def test_the_table_of_answers_has_every_text() -> None:
-    told = set(re.findall(r"\| ([^|]+\.) \|$", TEXT, re.MULTILINE))
+    table = TEXT.partition("## Answers")[2].partition("\n## ")[0]
+    told = set(re.findall(r"\| ([^|]+\.) \|$", table, re.MULTILINE))
     classes = [errors.AuthError]
     for one in classes:
         classes += one.__subclasses__()
@@ -115,6 +129,10 @@ def test_the_table_of_answers_has_every_text() -> None:
 def test_numbers_and_names_are_those_of_the_code() -> None:
     assert f"{compact.MAX_LENGTH:,} characters" in FLAT
     assert f"at most {compact.MAX_DEPTH} levels" in FLAT
+    assert f"counts from {keyset.SHORTEST_S} to {keyset.LONGEST_S}" in FLAT
+    assert f"at most {fetch.MOST_OCTETS // 1024} KiB" in FLAT
+    assert keyset.REFRESH_AT == 0.8
+    assert "At four fifths of that" in FLAT
     assert f"{strength.RSA_BITS[0]} to {strength.RSA_BITS[-1]} bits" in FLAT
     told = re.findall(
         r"`(\w+)`",
