@@ -61,5 +61,5 @@ def _ground_all() -> None:
         flight.ground()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_ground_all)

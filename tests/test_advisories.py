@@ -35,6 +35,7 @@ from jwt_middleware import (
     Cookie,
     Key,
     MemoryStore,
+    RemoteKeys,
     Rule,
     StaticKeys,
     TokenIssuer,
@@ -43,6 +44,7 @@ from jwt_middleware import (
 from jwt_middleware.compact import base64url_decode, base64url_encode
 from jwt_middleware.jose import verify_compact
 
+from . import keyserver_answers as answers
 from .conftest import (
     AUDIENCE,
     ISSUER,
@@ -55,6 +57,9 @@ from .conftest import (
     trusted,
 )
 from .doors import Door
+from .faults import landed, lock, remote
+from .keyserver import KeyServer
+from .store_suite import Clock
 
 HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -1091,18 +1096,69 @@ def test_cve_2025_65015_a_key_shows_nothing_of_itself() -> None:
         key.to_jwk()
 
 
-NO_NETWORK = "this version fetches no key set: keys are given at construction"
+# Keys that are fetched
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "file://localhost/etc/passwd",
+        "ftp://login.example/jwks",
+        "data:application/json,{}",
+        "http://login.example/jwks",
+        "HTTP://login.example/jwks",
+    ],
+)
+def test_cve_2026_48522_keys_are_fetched_by_https_alone(url: str) -> None:
+    """GHSA-993g: PyJWT's client read ``file:``, ``ftp:`` and ``data:`` as well."""
+    for make in (RemoteKeys, RemoteKeys.from_issuer):
+        with pytest.raises(ValueError, match="https"):
+            make(url)
+
+
+def test_cve_2026_48524_a_fetch_that_fails_takes_no_keys_away(door: Door) -> None:
+    """GHSA-fhv5: PyJWT's client forgot its keys, and asked again for each token."""
+    seconds = Clock()
+    with KeyServer([SIGNING_KEY]) as server:
+        keys = remote(server, seconds)
+        locked = door.behind(lock(keys))
+        assert locked.get(bearer=mint_token()).status == 200
+        server.answer = answers.STATUSES["status_500"]
+        seconds.now += 700
+        for _ in range(20):
+            assert locked.get(bearer=mint_token()).status == 200
+        landed(keys)
+        assert len(server.hits) == 2
+
+
+@pytest.mark.parametrize("name", answers.REDIRECTS)
+def test_cve_2026_102267_no_redirect_is_followed(door: Door, name: str) -> None:
+    """GHSA-9v7f: whoever can redirect the key server's client chooses the keys."""
+    with KeyServer([SIGNING_KEY]) as server:
+        server.answer = answers.REDIRECTS[name]
+        locked = door.behind(lock(remote(server, Clock())))
+        assert locked.get(bearer=mint_token()).status == 503
+        assert server.paths == ["/jwks"]
+
+
+def test_ghsa_2gx3_made_up_kids_do_not_flood_the_issuer(door: Door) -> None:
+    """The cooldown is one for all, not one for each ``kid``."""
+    seconds = Clock()
+    with KeyServer([SIGNING_KEY]) as server:
+        locked = door.behind(lock(remote(server, seconds)))
+        assert locked.get(bearer=mint_token()).status == 200
+        for number in range(100):
+            seconds.now += 0.01
+            forged = mint_token(header={"kid": f"made up {number}"})
+            assert locked.get(bearer=forged).status == 401
+        assert len(server.hits) == 2
+
+
 OAUTH_CLIENT = "the state of an OAuth login; we are no OAuth client"
 UNKNOWN = "its details are not public, as far as we have seen"
 LEFT_OUT = {
     # id: the reason why no test here is about it
-    "CVE-2026-48522": NO_NETWORK,
-    "GHSA-993g": NO_NETWORK,
-    "CVE-2026-48524": NO_NETWORK,
-    "GHSA-fhv5": NO_NETWORK,
-    "CVE-2026-102267": NO_NETWORK,
-    "GHSA-9v7f": NO_NETWORK,
-    "GHSA-2gx3": NO_NETWORK,
     "CVE-2025-68158": OAUTH_CLIENT,
     "CVE-2026-41425": OAUTH_CLIENT,
     "CVE-2025-68481": OAUTH_CLIENT,

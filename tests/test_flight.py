@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jwt_middleware.bridge import Latch, run
-from jwt_middleware.flight import SingleFlight
+from jwt_middleware.flight import SingleFlight, _ground_all
 
 SOON_S = 30
 """Nobody waits as long: it is for a test that fails."""
@@ -151,5 +151,16 @@ def test_a_fork_starts_with_nothing_under_way() -> None:
     with flights._lock:
         assert in_child(flies_itself)
     assert flights.join(no) is under_way
+    call.may_end.set()
+    assert landed(under_way)
+
+
+def test_what_a_child_forgets_is_every_flight() -> None:
+    """What runs in the child, seen in this process."""
+    call = Call()
+    flights = SingleFlight(call)
+    under_way = flights.join(yes)
+    _ground_all()
+    assert flights.join(no) is None
     call.may_end.set()
     assert landed(under_way)
