@@ -1,0 +1,1 @@
+"""Benchmarks, which are run by hand: ``python -m tests.benchmarks.<name>``."""

@@ -1,0 +1,55 @@
+"""The benchmarks still run; what they measure is for people to read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from .servers import ROOT
+
+TIMEOUT_S = 120
+CONTENDERS = ["jwt_middleware", "PyJWKClient", "PyJWKClient, to_thread"]
+ROWS = [
+    ("nothing is fetched", "p50, ms"),
+    ("nothing is fetched", "p99, ms"),
+    ("unknown key; hangs", "p50, ms"),
+    ("unknown key; hangs", "p99, ms"),
+    ("unknown key; hangs", "fetches"),
+    ("set is due; hangs", "p50, ms"),
+    ("set is due; hangs", "p99, ms"),
+    ("set is due; hangs", "fetches"),
+    ("set has ended; hangs", "p50, ms"),
+    ("set has ended; hangs", "p99, ms"),
+    ("set has ended; hangs", "fetches"),
+    ("cold, 50 at once; hangs", "last, ms"),
+    ("cold, 50 at once; hangs", "fetches"),
+    ("set has ended, 50 at once; 500", "accepted"),
+    ("set has ended, 50 at once; 500", "last, ms"),
+    ("set has ended, 50 at once; 500", "fetches"),
+]
+"""Scenario and measure."""
+
+
+def test_hanging_fetch_measures_every_row(tmp_path: Path) -> None:
+    """In a process of its own, as people run it; it asserts every status itself."""
+    file = tmp_path / "measures.json"
+    module = "tests.benchmarks.hanging_fetch"
+    ended = subprocess.run(
+        [sys.executable, "-m", module, "--quick", "--json", str(file)],
+        cwd=ROOT,
+        timeout=TIMEOUT_S,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("|")]
+    head, _, *table = [line.strip("| ").split(" | ") for line in lines]
+    assert head[2:5] == CONTENDERS
+    assert [(row[0], row[1]) for row in table] == ROWS
+    assert all(len(row) == len(head) for row in table)
+    results = json.loads(file.read_text())["results"]
+    assert list(results) == list(dict.fromkeys(scenario for scenario, _ in ROWS))
+    assert all(list(by_name) == CONTENDERS for by_name in results.values())
