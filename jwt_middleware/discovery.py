@@ -81,9 +81,11 @@ class Metadata:
         if named != self._issuer:
             raise NotThere(f"{shown(url)} is of {shown(named)}, not of the issuer")
         try:
-            self._fetcher.ensure_allowed(jwks_uri)
+            scheme = self._fetcher.ensure_allowed(jwks_uri).scheme
         except ValueError as error:
             raise NotThere(f"{shown(url)}: its jwks_uri: {error}") from error
+        if scheme != urlsplit(url).scheme:  # to whom on this machine may open a port
+            raise NotThere(f"{shown(url)}: its jwks_uri leaves https")
         return str(jwks_uri)
 
 

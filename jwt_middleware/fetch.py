@@ -120,8 +120,8 @@ class Fetcher:
             parts = self.ensure_allowed(url)
             with self._connect(parts, until) as sock:
                 return _read(_request(parts, Deadlined(sock, until)))
-        except NotThere as error:
-            raise NotThere(f"{shown(url)}: {error}") from error
+        except FetchFailed as error:
+            raise type(error)(f"{shown(url)}: {error}") from error
         except (OSError, HTTPException, ValueError) as error:
             told = f"{type(error).__name__}: {shown(str(error))}"
             raise FetchFailed(f"{shown(url)}: {told}") from error
@@ -169,7 +169,9 @@ def _request(parts: SplitResult, channel: Deadlined) -> HTTPResponse:
 def _read(response: HTTPResponse) -> Document:
     with response:
         if response.status != 200:  # a redirect as well
-            raise NotThere(f"the answer is {response.status}")
+            is_ill = response.status >= 500 or response.status == 429
+            failure = FetchFailed if is_ill else NotThere  # an ill one is let alone
+            raise failure(f"the answer is {response.status}")
         is_long = (response.length or 0) > MOST_OCTETS  # says it, or else shows it
         body = b"" if is_long else response.read(MOST_OCTETS + 1)
         if is_long or len(body) > MOST_OCTETS:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jwt_middleware.discovery import Address, Metadata, metadata_urls
-from jwt_middleware.fetch import Fetcher, NotThere
+from jwt_middleware.fetch import Fetcher, FetchFailed, NotThere
 
 from . import keyserver_answers as answers
 from .conftest import SIGNING_KEY
@@ -90,3 +90,21 @@ def test_every_place_that_was_tried_is_told_of() -> None:
 def test_a_place_is_called_by_its_address() -> None:
     url = "https://login.example"
     assert repr(Address(url, Fetcher())) == repr(Metadata(url, Fetcher())) == repr(url)
+
+
+def test_metadata_that_came_by_https_lead_to_nothing_else() -> None:
+    """Not even to this machine, where whoever may open a port would choose the keys."""
+    with KeyServer([SIGNING_KEY], tls=True) as server:
+        fetcher = Fetcher(cafile=server.cafile, loopback_http=True)
+        server.metadata = answers.stating(jwks_uri="http://127.0.0.1:1/jwks")
+        with pytest.raises(NotThere, match="its jwks_uri leaves https"):
+            Metadata(server.url, fetcher).fetch(soon(), is_due=True)
+
+
+@pytest.mark.parametrize("status", ["status_500", "status_503"])
+def test_an_issuer_that_is_ill_is_not_asked_everywhere(status: str) -> None:
+    with KeyServer([SIGNING_KEY]) as server:
+        server.metadata = answers.STATUSES[status]
+        with pytest.raises(FetchFailed, match="the answer is 50"):
+            Metadata(f"{server.url}/realms/x", ON_LOOPBACK).fetch(soon(), is_due=True)
+        assert len(server.hits) == 1
