@@ -134,7 +134,8 @@ class Latch:
 def _trio() -> ModuleType | None:
     """trio, where it runs us; who runs under it has imported it."""
     trio = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+    lowlevel = getattr(trio, "lowlevel", None)  # another thread may be importing it
+    return trio if lowlevel is not None and lowlevel.in_trio_run() else None
 
 
 async def _in_thread(call: Callable[..., T], *args: Any) -> T:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from ipaddress import IPv4Address, IPv6Address
 
+NEEDED = ("encodings.idna", "http.client", "ipaddress", "ssl", "urllib.request")
+MOST_OCTETS = 512 * 1024
+"""Read from one connection, whatever they are."""
 CONNECT_S = 2.0
 """For each address of a host; the whole has a deadline of its own."""
 FOR_IPV4 = (
@@ -30,6 +35,7 @@ class Deadlined:
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock = sock
         self._until = until
+        self._octets = 0
 
     def as_socket(self) -> socket.socket:
         return cast("socket.socket", self)
@@ -38,9 +44,13 @@ class Deadlined:
         self._sock.settimeout(left(self._until))
         self._sock.sendall(octets)
 
-    def recv_into(self, buffer: Any) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         self._sock.settimeout(left(self._until))
-        return self._sock.recv_into(buffer)
+        count = self._sock.recv_into(buffer)
+        self._octets += count  # headers too, and chunks of a length that lies
+        if self._octets > MOST_OCTETS:
+            raise OSError(f"the answer has more than {MOST_OCTETS} octets in all")
+        return count
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self))
@@ -59,7 +69,17 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._channel.recv_into(buffer)
+        return self._channel.recv_into(memoryview(buffer))
+
+
+def prepare() -> None:
+    """Import what a connection needs.
+
+    Not in the thread that fetches: a fork would find it half imported, and the child
+    could never import it again.
+    """
+    for name in NEEDED:
+        import_module(name)
 
 
 def left(until: float) -> float:
@@ -86,16 +106,21 @@ def connect(
     ):
         if not allowed(str(address[0])):
             continue
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(min(CONNECT_S, left(until)))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
+            return _connected(socket.socket(family, kind, protocol), address, until)
+        except OSError as error:  # also where this machine has no such family
             failure = error
-        else:
-            return sock
     raise failure
+
+
+def _connected(sock: socket.socket, address: Any, until: float) -> socket.socket:
+    try:
+        sock.settimeout(min(CONNECT_S, left(until)))
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def connect_through(
@@ -133,7 +158,11 @@ def proxy_for(host: str) -> SplitResult | None:
     if url is None or proxy_bypass(host):
         return None
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        is_usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+    except ValueError:  # which may show a piece of the password
+        is_usable = False
+    if not is_usable:
         raise OSError("https_proxy names no proxy that is spoken to by plain http")
     return parts
 
@@ -151,7 +180,7 @@ def secure(
     return secured
 
 
-def tls(cafile: str | None) -> Any:
+def tls(cafile: str | None) -> ssl.SSLContext:
     """Trust the certificates of *cafile*, else the system's.  Raise OSError.
 
     Read for every connection, so that renewed ones count.
@@ -172,9 +201,11 @@ def is_loopback(address: str) -> bool:
 def is_public(address: str) -> bool:
     """Whether it is of the internet at large, whatever it is written as."""
     ip = _plain(address)
-    if ip.version == 6 and (ip.sixtofour or ip.teredo):
-        return False  # they hold an address of IPv4, and nobody routes them any more
-    return ip.is_global and not ip.is_multicast
+    if ip.version == 4:
+        return ip.is_global and not ip.is_multicast
+    # 2000::/3, less what holds an address of IPv4 and is not routed any more.
+    is_unicast = ip.packed[0] >> 5 == 1 and not ip.sixtofour and not ip.teredo
+    return is_unicast and ip.is_global
 
 
 def _plain(address: str) -> IPv4Address | IPv6Address:

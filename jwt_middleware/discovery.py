@@ -19,7 +19,7 @@ class Place(Protocol):
     def fetch(self, until: float, *, is_due: bool) -> Document:
         """Fetch the set before *until*.  Raise FetchFailed.
 
-        Not *is_due*: it is asked for before its time, and costs one request only.
+        One that is asked for before it *is_due* costs one request, if it can.
         """
         ...
 
@@ -43,7 +43,8 @@ class Metadata:
     """A JWK Set whose address stands in the metadata of *issuer*."""
 
     def __init__(self, issuer: str, fetcher: Fetcher) -> None:
-        if fetcher.ensure_allowed(issuer).query:
+        fetcher.ensure_allowed(issuer)
+        if "?" in issuer:
             raise ValueError(f"{shown(issuer)} has a query; the URL of an issuer none")
         self._issuer = issuer
         self._fetcher = fetcher

@@ -96,7 +96,7 @@ class Fetcher:
         parts = _split(url)
         if parts is None:
             raise ValueError(f"{shown(url)} is no address; write https://...")
-        if parts.username is not None or parts.password is not None or parts.fragment:
+        if "@" in parts.netloc or "#" in str(url):
             raise ValueError(f"{shown(parts.hostname)}: leave user and fragment out")
         if parts.scheme == "http" and parts.hostname in LOOPBACK:
             if not self.loopback_http:
@@ -152,16 +152,16 @@ def _ensure_certificates(cafile: str | None) -> None:
         return
     try:
         tls(cafile)
-    except OSError as error:
+    except (OSError, TypeError) as error:
         raise ValueError(f"cafile {cafile!r} holds no certificates in PEM") from error
 
 
 def _request(parts: SplitResult, channel: Deadlined) -> HTTPResponse:
     from http.client import HTTPConnection
 
-    connection = HTTPConnection(str(parts.hostname))
+    connection = HTTPConnection("connected")
     connection.sock = channel.as_socket()
-    target = parts._replace(scheme="", netloc="", path=parts.path or "/").geturl()
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connection.request("GET", target, headers={"Host": parts.netloc, **HEADERS})
     return connection.getresponse()
 

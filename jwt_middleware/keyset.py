@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .jose import Key
@@ -26,10 +26,23 @@ class KeySet:
     keys: tuple[Key, ...]
     content: Mapping[str, Any]
     asked_at: float
-    """When it was asked for, by the monotonic clock, as the other three."""
-    due_at: float
-    expires_at: float
-    ends_at: float
+    """When it was asked for, by the monotonic clock."""
+    lifetime: float
+    max_staleness: float
+    due_at: float = field(init=False)
+    """When it is fetched anew, behind the requests; a copy has a moment of its own."""
+
+    def __post_init__(self) -> None:
+        after = REFRESH_AT * self.lifetime * (1 - _jitter())
+        object.__setattr__(self, "due_at", self.asked_at + after)
+
+    @property
+    def expires_at(self) -> float:
+        return self.asked_at + self.lifetime
+
+    @property
+    def ends_at(self) -> float:
+        return self.expires_at + self.max_staleness
 
     def status(self, now: float) -> Literal["fresh", "stale", "expired"]:
         if now < self.expires_at:
@@ -80,12 +93,9 @@ class KeysState:
 
 def lifetime_of(max_age: float | None, default: float) -> float:
     """Seconds for which a set is fresh: what the issuer says, within bounds."""
-    return default if max_age is None else min(max(max_age, SHORTEST_S), LONGEST_S)
-
-
-def due_after(lifetime: float) -> float:
-    """Seconds after which a set is fetched anew."""
-    return REFRESH_AT * lifetime * (1 - _jitter())
+    if max_age is None or max_age != max_age:  # NaN would make a set that never ends
+        return default
+    return min(max(max_age, SHORTEST_S), LONGEST_S)
 
 
 def _jitter() -> float:

@@ -79,7 +79,7 @@ def read_flag(option: str, value: object) -> bool:
 def read_clock(value: Callable[[], float]) -> Callable[[], float]:
     """Return a function of no argument that tells the time."""
     if not callable(value):
-        raise ValueError("now must be a function that returns seconds since 1970")
+        raise ValueError("now must be a function that returns seconds")
     return value
 
 

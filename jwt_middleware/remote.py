@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .algorithms import algorithm_named
 from .bridge import run
+from .connect import prepare
 from .discovery import Address, Metadata
-from .errors import UnknownKey
+from .errors import UnknownKey, shown
 from .fetch import Fetcher
 from .jose import Key, fitting
-from .jwk import ALGORITHMS, read_algorithms
+from .jwk import ALGORITHMS, NAMES, read_algorithms
 from .jwks import read_jwks
 from .keyset import KeysState
 from .options import read_clock, read_seconds
 from .upkeep import Upkeep
 
 SYMMETRIC = frozenset(ALGORITHMS["oct", None])
+ASYMMETRIC = NAMES - SYMMETRIC
 MOST_LIFETIME = 86400
 MOST_STALENESS = 7 * 86400
 
@@ -54,11 +57,12 @@ class RemoteKeys:
         fetcher: Fetcher | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._algorithms: tuple[str, ...] = ()
-        self.prefer(read_algorithms(algorithms))
+        prepare()
+        algorithm_named("RS256")  # likewise: this imports what reads keys
+        self._algorithms: tuple[str, ...] | None = None
         self._upkeep = Upkeep(
             Address(jwks_url, _read_fetcher(fetcher)),
-            lambda content: read_jwks(content, self._algorithms),
+            lambda content: read_jwks(content, self._algorithms or ()),
             lifetime=read_seconds("lifetime", lifetime, least=1, most=MOST_LIFETIME),
             cooldown=read_seconds("cooldown", cooldown, least=1, most=3600),
             max_staleness=read_seconds(
@@ -67,6 +71,8 @@ class RemoteKeys:
             timeout=read_seconds("timeout", timeout, least=0.1, most=60),
             now=read_clock(now),
         )
+        if algorithms is not None:
+            self.prefer(read_algorithms(algorithms))
 
     @classmethod
     def from_issuer(
@@ -84,16 +90,24 @@ class RemoteKeys:
     def prefer(self, algorithms: Sequence[str]) -> None:
         """Let a key without ``alg`` take the first that its type can do.
 
-        Raise ValueError for HMAC: whoever can fetch the keys could sign.
+        None means the usual one, and leaves what was preferred before.  Raise
+        ValueError for HMAC, since whoever can fetch the keys could sign, and where
+        another issuer of the same keys prefers others.
         """
         if symmetric := sorted(SYMMETRIC.intersection(algorithms)):
             raise ValueError(
                 f"{symmetric[0]} needs a secret, and remote keys are public; leave it "
                 "out, or give keys=[Key.from_secret(...)]"
             )
-        if algorithms and self._algorithms not in ((), tuple(algorithms)):
-            raise ValueError("these keys prefer other algorithms; name them once")
-        self._algorithms = tuple(algorithms) or self._algorithms
+        wanted = tuple(algorithms) or self._algorithms or ()
+        if self._algorithms not in (None, wanted):
+            raise ValueError(
+                "two issuers prefer different algorithms of the same keys; give each "
+                "RemoteKeys of its own"
+            )
+        if self._algorithms != wanted:
+            self._algorithms = wanted
+            self._upkeep.forget()  # it may have been read with others in mind
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys that *header* may mean.
@@ -101,8 +115,8 @@ class RemoteKeys:
         For one that is not in the set, the set is fetched anew, at most once in a
         cooldown.  Raise UnknownKey, or KeysUnavailable where nobody can say.
         """
-        if header["alg"] in SYMMETRIC:
-            raise UnknownKey(f"{header['alg']} is for no published key")
+        if header["alg"] not in ASYMMETRIC:  # and so nobody is asked
+            raise UnknownKey(f"alg {shown(header['alg'])} is of no published key")
         arrived = self._upkeep.now()
         held = await self._upkeep.current()
         while True:

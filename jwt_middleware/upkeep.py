@@ -6,17 +6,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from .discovery import Place
 from .errors import KeysUnavailable, shown
 from .fetch import Document, FetchFailed
-from .flight import SingleFlight
+from .flight import Flight, SingleFlight
 from .jose import Key
-from .keyset import KeySet, KeysState, Tries, due_after, lifetime_of
+from .keyset import KeySet, KeysState, Tries, lifetime_of
 
 logger = logging.getLogger("jwt_middleware")
+
+LOOK_S = 2.0
+"""The longest wait for a key that is not in the set: it may be made up, and whoever
+makes them up must not hold every thread of a server for as long as a fetch hangs."""
 
 Read = Callable[[Mapping[str, Any]], tuple[Key, ...]]
 
@@ -26,8 +31,8 @@ class Upkeep:
 
     A set is *fresh* for its lifetime, and fetched anew behind the requests before
     that ends.  It is *stale* after it, and used on only where no other can be had.
-    One thread fetches.  Who needs what it brings waits for it, up to *timeout*
-    seconds; who has keys does not.
+    One thread fetches.  Who needs what it brings waits until its deadline, *timeout*
+    seconds after it began; who has keys does not.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Upkeep:
         self._cooldown = cooldown
         self._max_staleness = max_staleness
         self._timeout = timeout
-        self._flights = SingleFlight(self._refresh)
+        self._flights = SingleFlight(self._refresh, self._after_fork)
         self._tries = Tries(cooldown)
         self._held: KeySet | None = None
         self._looked_at = -math.inf
@@ -60,19 +65,22 @@ class Upkeep:
         if held is not None and now < held.due_at:
             return held
         must_wait = self._must_wait(held, now)
-        flight = self._flights.join(self._may_refresh)
+        flight = self._join(self._may_refresh)
         if flight is not None and must_wait:
-            await flight.wait(self._timeout)
-            held = self._held
+            await self._land(flight, self._timeout)
+        held = self._held  # another flight may have landed just before we joined
         if held is None or now >= held.ends_at:
             raise self._unavailable(self._tries.next_at)
         return held
 
     async def newer(self, held: KeySet, arrived: float) -> KeySet | None:
-        """A set that may have a key that *held* has not; None where there is none."""
-        flight = self._flights.join(partial(self._may_look, arrived))
+        """A set that may have a key that *held* has not; None where there is none.
+
+        *arrived* is when the key was first asked for.
+        """
+        flight = self._join(partial(self._take_look, arrived))
         if flight is not None:
-            if not await flight.wait(self._timeout):
+            if not await self._land(flight, LOOK_S):
                 raise self._unavailable(self._next_look)
         elif held is self._held:
             if self._tries.failures:  # it may be a new key, and nobody can say
@@ -81,6 +89,7 @@ class Upkeep:
         return self._held
 
     def state(self) -> KeysState:
+        """Tell how fresh the set is; nothing is fetched for it."""
         held, tries, now = self._held, self._tries, self.now()
         due_at = now if held is None else held.due_at
         return KeysState(
@@ -92,6 +101,28 @@ class Upkeep:
             error=tries.error,
         )
 
+    def forget(self) -> None:
+        """Let the set be fetched and read anew by the next request."""
+        self._held = None
+
+    def _after_fork(self) -> None:
+        """Own what the parent had: its look may be lost, its moment is taken."""
+        self._looked_at = -math.inf
+        if self._held is not None:
+            self._held = replace(self._held)
+
+    def _join(self, may_start: Callable[[], bool]) -> Flight | None:
+        try:
+            return self._flights.join(may_start)
+        except RuntimeError:
+            self._fail("no thread can be had to fetch them")
+            return None
+
+    async def _land(self, flight: Flight, longest: float) -> bool:
+        """Whether *flight* ends before its deadline and within *longest* seconds."""
+        left = flight.began + self._timeout - time.monotonic()
+        return await flight.wait(max(0, min(left, longest)))
+
     def _must_wait(self, held: KeySet | None, now: float) -> bool:
         """Whether *held* is not good enough, but for an issuer that does not answer."""
         if held is None or now >= held.ends_at:
@@ -102,15 +133,17 @@ class Upkeep:
         held, now = self._held, self.now()
         return now >= self._tries.next_at and (held is None or now >= held.due_at)
 
-    def _may_look(self, arrived: float) -> bool:
-        """Whether the set is fetched for a key that was asked for when *arrived*.
+    def _take_look(self, arrived: float) -> bool:
+        """Whether the set is fetched now for a key that is not in it.
 
-        What counts is when it was last tried, not whether that went well: strangers
-        who make keys up cost the issuer one request in a cooldown.
+        The one look of a cooldown is then taken, however it goes, and also where the
+        set was asked for since the key was: it cannot be newer.  So strangers who
+        make keys up cost the issuer one request in a cooldown.
         """
         held, now = self._held, self.now()
-        if held is not None and held.asked_at >= arrived:  # it cannot be newer
+        if held is not None and held.asked_at >= arrived:
             self._looked_at = max(self._looked_at, held.asked_at)
+            return False
         if now < self._next_look:
             return False
         self._looked_at = now
@@ -140,21 +173,13 @@ class Upkeep:
             keys = self._read(content)
             logger.info("keys of %r: %s", self.place, _kids(keys))
         lifetime = lifetime_of(document.max_age, self._lifetime)
-        self._held = KeySet(
-            keys=keys,
-            content=content,
-            asked_at=asked_at,
-            due_at=asked_at + due_after(lifetime),
-            expires_at=asked_at + lifetime,
-            ends_at=asked_at + lifetime + self._max_staleness,
-        )
+        self._held = KeySet(keys, content, asked_at, lifetime, self._max_staleness)
         if self._tries.failures:
             logger.info("%r answers again", self.place)
         self._tries.succeeded()
 
     def _fail(self, error: str) -> None:
-        now = self.now()
-        self._tries.failed(error, now)
+        self._tries.failed(error, self.now())
         if self.state().is_usable:
             logger.warning("no newer keys of %r: %s", self.place, error)
         else:

@@ -45,6 +45,7 @@ def test_with_a_path_there_are_four(slash: str) -> None:
         ("http://login.example", "is not https"),
         ("login.example", "is no address"),
         ("https://login.example/?tenant=x", "has a query"),
+        ("https://login.example/?", "has a query"),
         ("https://login.example/#x", "leave user and fragment out"),
         ("https://me@login.example", "leave user and fragment out"),
         ("http://localhost:8080", "is plain http; for development, allow it by"),

@@ -78,6 +78,7 @@ def test_https_is_fetched(url: str) -> None:
         ("https://me@login.example/", "leave user and fragment out"),
         ("https://@login.example/", "leave user and fragment out"),
         ("https://login.example/#x", "leave user and fragment out"),
+        ("https://login.example/#", "leave user and fragment out"),
     ],
 )
 def test_nothing_else_is(url: str, told: str) -> None:
@@ -108,9 +109,10 @@ def test_a_proxy_hides_which_addresses_are_public() -> None:
 
 def test_certificates_have_to_be_there(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("")
-    for name in ("none.pem", "empty.pem"):
+    wrong: list[Any] = [str(tmp_path / "none.pem"), str(tmp_path / "empty.pem"), 5.5]
+    for cafile in wrong:
         with pytest.raises(ValueError, match="holds no certificates in PEM"):
-            Fetcher(cafile=str(tmp_path / name))
+            Fetcher(cafile=cafile)
 
 
 # How it is asked for
@@ -231,6 +233,15 @@ def test_another_library_may_fetch() -> None:
         ("2002:a00:7::1", False),
         ("93.184.215.14", True),
         ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("::ffff:93.184.215.14", True),
+        ("64:ff9b::5db8:d70e", True),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("5f00::1", False),
+        ("2001:db8::1", False),
+        ("fe80::1%eth0", False),
     ],
 )
 def test_a_public_address_is_told_from_others(address: str, is_fine: bool) -> None:
@@ -353,15 +364,19 @@ def test_the_environment_may_except_a_host(monkeypatch: pytest.MonkeyPatch) -> N
     assert proxy_for("other.example") is None
 
 
-@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "https://proxy", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    ["socks5://127.0.0.1:1", "https://proxy", "http://", "http://me:se/cret@proxy:1"],
+)
 def test_a_proxy_of_another_kind_is_told_of(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never gone past: what it keeps apart would be joined."""
     monkeypatch.setenv("https_proxy", url)
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(FetchFailed, match="https_proxy names no proxy"):
+    with pytest.raises(FetchFailed, match="https_proxy names no proxy") as failure:
         Fetcher(use_proxies=True).fetch("https://login.example/jwks", soon())
+    assert "'se'" not in str(failure.value)
 
 
 def test_an_address_of_ipv6_is_put_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from jwt_middleware.keyset import KeySet, KeysState, Tries, due_after, lifetime_of
+from jwt_middleware.keyset import KeySet, KeysState, Tries, lifetime_of
 
 
 @pytest.mark.parametrize(
     ("max_age", "lifetime"),
-    [(None, 600), (300, 300), (0, 60), (-5, 60), (59, 60), (3601, 3600), (1e9, 3600)],
+    [
+        *[(None, 600), (300, 300), (0, 60), (-5, 60), (59, 60), (3601, 3600)],
+        *[(1e9, 3600), (float("inf"), 3600), (float("nan"), 600)],
+    ],
 )
 def test_what_the_issuer_says_counts_within_bounds(
     max_age: float | None, lifetime: float
@@ -22,17 +27,26 @@ def test_the_default_is_the_users_own() -> None:
     assert lifetime_of(None, 5) == 5
 
 
+def held(lifetime: float = 1000, max_staleness: float = 500) -> KeySet:
+    return KeySet((), {}, asked_at=0, lifetime=lifetime, max_staleness=max_staleness)
+
+
 def test_a_set_is_due_at_four_fifths_of_its_life_or_somewhat_earlier() -> None:
     """So that the workers of a machine do not ask at once."""
-    due = [due_after(1000) for _ in range(200)]
+    due = [held().due_at for _ in range(200)]
     assert all(720 <= at <= 800 for at in due)
     assert len(set(due)) > 100
 
 
+def test_a_copy_is_due_at_a_moment_of_its_own() -> None:
+    """As each of the workers that inherit one set."""
+    one = held()
+    assert len({replace(one).due_at for _ in range(50)}) > 40
+
+
 def test_a_set_is_fresh_then_stale_then_nothing() -> None:
-    held = KeySet((), {}, asked_at=0, due_at=8, expires_at=10, ends_at=20)
-    told = [(9, "fresh"), (10, "stale"), (19, "stale"), (20, "expired")]
-    assert [(at, held.status(at)) for at, _ in told] == told
+    told = [(999, "fresh"), (1000, "stale"), (1499, "stale"), (1500, "expired")]
+    assert [(at, held().status(at)) for at, _ in told] == told
 
 
 def test_the_wait_doubles_up_to_the_longest() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,8 +137,16 @@ def test_the_algorithms_of_the_issuer_are_those_of_its_keys() -> None:
     TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys, algorithms=("PS256",))
     TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys)
     keys.prefer(("PS256",))
-    with pytest.raises(ValueError, match="these keys prefer other algorithms"):
+    with pytest.raises(ValueError, match="two issuers prefer different algorithms"):
         keys.prefer(("RS256",))
+
+
+def test_an_issuer_without_algorithms_prefers_the_usual_ones() -> None:
+    """Another would take them away behind its back."""
+    keys = RemoteKeys(URL)
+    TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys)
+    with pytest.raises(ValueError, match="two issuers prefer different algorithms"):
+        TrustedIssuer(ISSUER, audience=AUDIENCE, keys=keys, algorithms=("PS256",))
 
 
 def test_a_key_without_alg_takes_a_preferred_algorithm() -> None:
@@ -150,15 +159,19 @@ def test_a_key_without_alg_takes_a_preferred_algorithm() -> None:
             return Document({"keys": [jwk]})
 
     for algorithm in ("RS256", "PS512"):
-        keys = Bare().keys(algorithms=(algorithm,))
-        (key,) = run(keys.resolve({"alg": algorithm, "kid": "rsa"}))
-        assert key.algorithm == algorithm
+        early = Bare().keys(algorithms=(algorithm,))
+        late = Bare().keys()
+        late.load()
+        late.prefer((algorithm,))
+        for keys in (early, late):
+            (key,) = run(keys.resolve({"alg": algorithm, "kid": "rsa"}))
+            assert key.algorithm == algorithm
 
 
-@pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
+@pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512", "none", "RS1", ""])
 def test_a_secret_is_not_even_looked_for(alg: str) -> None:
     issuer = Issuer()
-    with pytest.raises(UnknownKey, match="is for no published key"):
+    with pytest.raises(UnknownKey, match="is of no published key"):
         run(issuer.keys().resolve({"alg": alg, "kid": "old"}))
     assert issuer.asked == []
 
@@ -424,6 +437,64 @@ def test_while_the_issuer_is_down_nobody_can_say() -> None:
     issuer.publish(NEW)
     issuer.pass_(10)
     assert found(keys, NEW) == ["new"]
+
+
+def test_where_no_thread_can_be_had_nobody_can_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(1)
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(KeysUnavailable, match="no thread can be had"):
+            found(keys, NEW)
+        assert found(keys, OLD) == ["old"]
+    issuer.publish(NEW)
+    issuer.pass_(30)
+    assert found(keys, NEW) == ["new"]
+
+
+def test_a_fetch_that_outlives_its_deadline_is_waited_for_no_more() -> None:
+    """Looking up a name is what no deadline can end; stale keys serve meanwhile."""
+    issuer = Issuer()
+    keys = issuer.keys(timeout=0.1)
+    keys.load()
+    issuer.pass_(700)
+    issuer.let_go.clear()
+    began = time.monotonic()
+    for _ in range(100):
+        assert found(keys, OLD) == ["old"]
+    assert time.monotonic() - began < 5
+    issuer.let_go.set()
+    settled(keys)
+
+
+def test_a_fork_has_looks_of_its_own() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys.load()
+    issuer.pass_(1)
+    with pytest.raises(UnknownKey):
+        found(keys, NEW)
+    issuer.publish(OLD, NEW)
+    issuer.pass_(1)
+    before = keys.state().next_fetch
+    keys._upkeep._flights.ground()
+    assert keys.state().next_fetch != before
+    assert found(keys, NEW) == ["new"]
+
+
+def test_a_fork_before_the_first_fetch_has_nothing_to_own() -> None:
+    issuer = Issuer()
+    keys = issuer.keys()
+    keys._upkeep._flights.ground()
+    assert found(keys, OLD) == ["old"]
 
 
 def test_who_waits_for_a_new_key_waits_no_longer_than_others() -> None:
