@@ -179,6 +179,12 @@ def endless_trailers(exchange: Exchange) -> None:
     exchange.flood(b"X-Line: and another one\r\n" * 100)
 
 
+def endless_negative_chunk(exchange: Exchange) -> None:
+    """A chunk of minus one octet: ``read(-1)`` means all that ever comes."""
+    exchange.send(head(Transfer_Encoding="chunked") + b"-1\r\n")
+    exchange.flood(b" " * 65_536)
+
+
 ENDLESS: dict[str, Answer] = {
     "big": big,
     "big_in_chunks": big_in_chunks,
@@ -187,6 +193,7 @@ ENDLESS: dict[str, Answer] = {
     "endless_header": endless_header,
     "endless_continue": endless_continue,
     "endless_trailers": endless_trailers,
+    "endless_negative_chunk": endless_negative_chunk,
 }
 
 

@@ -227,6 +227,7 @@ BEGINNINGS = {
     "endless_trailers": (
         rb"HTTP/1.1 200 OK\r\n.*\}\r\n0\r\n(X-Line: and another one\r\n)+"
     ),
+    "endless_negative_chunk": rb"HTTP/1.1 200 OK\r\n.*chunked\r\n\r\n-1\r\n +",
 }
 
 

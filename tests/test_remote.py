@@ -529,6 +529,19 @@ def test_a_fetch_that_began_before_the_token_came_may_be_too_old() -> None:
     assert len(issuer.asked) in (2, 3)
 
 
+def test_a_set_that_came_while_a_request_looked_is_not_missed() -> None:
+    """It looked into the one before, and nothing is under way any more."""
+    issuer = Issuer()
+    keys = issuer.keys()
+    before = run(keys._upkeep.current())
+    issuer.pass_(1)
+    issuer.publish(OLD, NEW)
+    assert found(keys, NEW) == ["new"]
+    newer = run(keys._upkeep.newer(before, issuer.now()))
+    assert newer is not None
+    assert [key.kid for key in newer.keys] == ["old", "new"]
+
+
 # What operators see
 
 
