@@ -24,6 +24,7 @@ from jwt_middleware import (
     issuer,
     keyset,
     strength,
+    upkeep,
 )
 
 from .conftest import trusted
@@ -131,6 +132,7 @@ def test_numbers_and_names_are_those_of_the_code() -> None:
     assert f"at most {compact.MAX_DEPTH} levels" in FLAT
     assert f"counts from {keyset.SHORTEST_S} to {keyset.LONGEST_S}" in FLAT
     assert f"at most {fetch.MOST_OCTETS // 1024} KiB" in FLAT
+    assert f"at most {upkeep.LOOK_S:g} seconds" in FLAT
     assert keyset.REFRESH_AT == 0.8
     assert "At four fifths of that" in FLAT
     assert f"{strength.RSA_BITS[0]} to {strength.RSA_BITS[-1]} bits" in FLAT
