@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, urlsplit
@@ -157,14 +158,11 @@ def proxy_for(host: str) -> SplitResult | None:
     url = getproxies().get("https")
     if url is None or proxy_bypass(host):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    try:
-        is_usable = parts.scheme == "http" and parts.hostname and parts.port != 0
-    except ValueError:  # which may show a piece of the password
-        is_usable = False
-    if not is_usable:
-        raise OSError("https_proxy names no proxy that is spoken to by plain http")
-    return parts
+    with suppress(ValueError):  # whose text may show a piece of a password
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme == "http" and parts.hostname and parts.port != 0:
+            return parts
+    raise OSError("https_proxy names no proxy that is spoken to by plain http")
 
 
 def secure(

@@ -366,7 +366,10 @@ def test_the_environment_may_except_a_host(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "url",
-    ["socks5://127.0.0.1:1", "https://proxy", "http://", "http://me:se/cret@proxy:1"],
+    [
+        *["socks5://127.0.0.1:1", "https://proxy", "http://"],
+        *["http://me:se/cret@proxy:1", "http://me:'se'\u2100@proxy:1"],
+    ],
 )
 def test_a_proxy_of_another_kind_is_told_of(
     url: str, monkeypatch: pytest.MonkeyPatch
