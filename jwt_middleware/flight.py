@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from weakref import WeakSet
 
 from .bridge import Latch
+from .fork import start_anew_after_fork
 
 
 class Flight(Latch):
@@ -22,18 +21,14 @@ class Flight(Latch):
 class SingleFlight:
     """Makes *call* in a daemon thread, never twice at once.
 
-    A fork leaves the thread behind: in the child nothing is under way, and
-    *after_fork* is called.
+    A fork leaves the thread behind: in the child nothing is under way.
     """
 
-    def __init__(
-        self, call: Callable[[], None], after_fork: Callable[[], None]
-    ) -> None:
+    def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
-        self._after_fork = after_fork
         self._lock = threading.Lock()
         self._flight: Flight | None = None
-        _EVERY.add(self)
+        start_anew_after_fork(self)
 
     def join(self, may_start: Callable[[], bool]) -> Flight | None:
         """Return the flight that is under way, or None.
@@ -49,11 +44,9 @@ class SingleFlight:
                 self._flight = flight
             return self._flight
 
-    def ground(self) -> None:
-        """Forget what is under way; its thread and who held the lock are gone."""
+    def start_anew(self) -> None:
         self._lock = threading.Lock()
         self._flight = None
-        self._after_fork()
 
     def _fly(self, flight: Flight) -> None:
         try:
@@ -62,15 +55,3 @@ class SingleFlight:
             with self._lock:
                 self._flight = None
             flight.open()
-
-
-_EVERY: WeakSet[SingleFlight] = WeakSet()
-
-
-def _ground_all() -> None:
-    for flights in _EVERY:
-        flights.ground()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=_ground_all)

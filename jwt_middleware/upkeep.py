@@ -14,6 +14,7 @@ from .discovery import Place
 from .errors import KeysUnavailable, shown
 from .fetch import Document, FetchFailed
 from .flight import Flight, SingleFlight
+from .fork import start_anew_after_fork
 from .jose import Key
 from .keyset import KeySet, KeysState, Tries, lifetime_of
 
@@ -53,11 +54,12 @@ class Upkeep:
         self._cooldown = cooldown
         self._max_staleness = max_staleness
         self._timeout = timeout
-        self._flights = SingleFlight(self._refresh, self._after_fork)
+        self._flights = SingleFlight(self._refresh)
         self._tries = Tries(cooldown)
         self._held: KeySet | None = None
         self._looked_at = -math.inf
         """When the set was last tried for a key that it had not."""
+        start_anew_after_fork(self)
 
     async def current(self) -> KeySet:
         """The set to verify with.  Raise KeysUnavailable where there is none."""
@@ -105,8 +107,8 @@ class Upkeep:
         """Let the set be fetched and read anew by the next request."""
         self._held = None
 
-    def _after_fork(self) -> None:
-        """Own what the parent had: its look may be lost, its moment is taken."""
+    def start_anew(self) -> None:
+        # The look of the parent may be lost with its thread, and its moment is taken.
         self._looked_at = -math.inf
         if self._held is not None:
             self._held = replace(self._held)

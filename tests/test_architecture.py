@@ -15,7 +15,7 @@ import jwt_middleware
 PACKAGE = Path(jwt_middleware.__file__).parent
 
 FLOORS = (
-    {"errors", "options", "bridge", "request", "token", "strength", "connect"},
+    {"errors", "options", "bridge", "request", "token", "strength", "connect", "fork"},
     {"compact", "challenge", "rules", "store", "policy", "flight"},
     {"jwk", "credentials", "fetch"},
     {"algorithms", "cookies", "discovery"},

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jwt_middleware.bridge import Latch, run
-from jwt_middleware.flight import SingleFlight, _ground_all
+from jwt_middleware.flight import SingleFlight
+from jwt_middleware.fork import _start_all_anew
 
 SOON_S = 30
 """Nobody waits as long: it is for a test that fails."""
@@ -38,10 +39,6 @@ def no() -> bool:
     return False
 
 
-def nothing() -> None:
-    pass
-
-
 def landed(latch: Latch | None) -> bool:
     assert latch is not None
     return run(latch.wait(SOON_S))
@@ -49,7 +46,7 @@ def landed(latch: Latch | None) -> bool:
 
 def test_a_call_is_made_once_for_all_who_come_meanwhile() -> None:
     call = Call()
-    flights = SingleFlight(call, nothing)
+    flights = SingleFlight(call)
     first = flights.join(yes)
     assert all(flights.join(may) is first for may in (yes, no) for _ in range(10))
     call.may_end.set()
@@ -60,7 +57,7 @@ def test_a_call_is_made_once_for_all_who_come_meanwhile() -> None:
 def test_after_it_another_may_be_made() -> None:
     call = Call()
     call.may_end.set()
-    flights = SingleFlight(call, nothing)
+    flights = SingleFlight(call)
     assert landed(flights.join(yes))
     assert landed(flights.join(yes))
     assert call.times == 2
@@ -68,14 +65,14 @@ def test_after_it_another_may_be_made() -> None:
 
 def test_none_is_made_where_none_may_be() -> None:
     call = Call()
-    assert SingleFlight(call, nothing).join(no) is None
+    assert SingleFlight(call).join(no) is None
     assert call.times == 0
 
 
 def test_who_may_begin_is_asked_by_one_at_a_time() -> None:
     """What one call changes, the next question sees: else two would be made in turn."""
     done: list[int] = []
-    flights = SingleFlight(lambda: done.append(1), nothing)
+    flights = SingleFlight(lambda: done.append(1))
     barrier = threading.Barrier(8)
 
     def join(_: int) -> None:
@@ -98,7 +95,7 @@ def test_a_call_that_fails_is_no_end() -> None:
     reported: list[object] = []
     before, threading.excepthook = threading.excepthook, reported.append
     try:
-        flights = SingleFlight(fail, nothing)
+        flights = SingleFlight(fail)
         assert landed(flights.join(yes))
         assert landed(flights.join(yes))
     finally:
@@ -108,9 +105,7 @@ def test_a_call_that_fails_is_no_end() -> None:
 
 def test_it_keeps_no_process_from_ending() -> None:
     daemons: list[bool] = []
-    flights = SingleFlight(
-        lambda: daemons.append(threading.current_thread().daemon), nothing
-    )
+    flights = SingleFlight(lambda: daemons.append(threading.current_thread().daemon))
     assert landed(flights.join(yes))
     assert daemons == [True]
 
@@ -125,7 +120,7 @@ def test_where_no_thread_can_be_had_none_is_made(
 
     call = Call()
     call.may_end.set()
-    flights = SingleFlight(call, nothing)
+    flights = SingleFlight(call)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start"):
@@ -146,7 +141,7 @@ def in_child(work: Callable[[], bool]) -> bool:
 def test_a_fork_starts_with_nothing_under_way() -> None:
     """The thread that would open the latch, or give back the lock, is not there."""
     call = Call()
-    flights = SingleFlight(call, nothing)
+    flights = SingleFlight(call)
     under_way = flights.join(yes)
     assert call.begun.wait(SOON_S)
 
@@ -165,11 +160,9 @@ def test_a_fork_starts_with_nothing_under_way() -> None:
 def test_what_a_child_forgets_is_every_flight() -> None:
     """What runs in the child, seen in this process."""
     call = Call()
-    forked: list[bool] = []
-    flights = SingleFlight(call, lambda: forked.append(True))
+    flights = SingleFlight(call)
     under_way = flights.join(yes)
-    _ground_all()
+    _start_all_anew()
     assert flights.join(no) is None
-    assert forked == [True]
     call.may_end.set()
     assert landed(under_way)

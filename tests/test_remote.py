@@ -485,7 +485,7 @@ def test_a_fork_has_looks_of_its_own() -> None:
     issuer.publish(OLD, NEW)
     issuer.pass_(1)
     before = keys.state().next_fetch
-    keys._upkeep._flights.ground()
+    keys._upkeep.start_anew()
     assert keys.state().next_fetch != before
     assert found(keys, NEW) == ["new"]
 
@@ -493,7 +493,7 @@ def test_a_fork_has_looks_of_its_own() -> None:
 def test_a_fork_before_the_first_fetch_has_nothing_to_own() -> None:
     issuer = Issuer()
     keys = issuer.keys()
-    keys._upkeep._flights.ground()
+    keys._upkeep.start_anew()
     assert found(keys, OLD) == ["old"]
 
 
