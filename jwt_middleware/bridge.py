@@ -82,6 +82,10 @@ class Latch:
         self._opened = threading.Event()
         self._wakers: list[Callable[[], None]] = []
 
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
     def open(self) -> None:
         """Let all go on who wait, and whoever comes later."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""What a fork leaves behind: threads, and the locks that they held."""
+"""What a fork does to threads, locks and open files, and how to live with it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,57 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class Forked(Protocol):
-    """Something with a thread of its own, or with a lock."""
+class Starting(Protocol):
+    """Something with a thread of its own, or with a lock, which a child has not."""
 
     def start_anew(self) -> None:
         """Make the locks anew, and forget the threads; called in the child."""
         ...
 
 
-_every: WeakSet[Forked] = WeakSet()
+class Resting(Protocol):
+    """Something that must not be in use while the process forks."""
+
+    def rest(self) -> None:
+        """Wait until it is not in use, and let nobody use it."""
+        ...
+
+    def go_on(self) -> None:
+        """Let it be used again; called in the parent and in the child."""
+        ...
 
 
-def start_anew_after_fork(one: Forked) -> None:
-    """Have *one* told in every child; it may be forgotten meanwhile."""
-    _every.add(one)
+_starting: WeakSet[Starting] = WeakSet()
+_resting: WeakSet[Resting] = WeakSet()
 
 
-def _start_all_anew() -> None:
-    for one in _every:
+def start_anew_after_fork(one: Starting) -> None:
+    """Have *one* told in every child.  It may be forgotten meanwhile."""
+    _starting.add(one)
+
+
+def rest_during_fork(one: Resting) -> None:
+    """Have *one* told before a fork and after it.  It may be forgotten meanwhile."""
+    _resting.add(one)
+
+
+def _before() -> None:
+    for one in _resting:
+        one.rest()
+
+
+def _after() -> None:
+    for one in _resting:
+        one.go_on()
+
+
+def _after_in_child() -> None:
+    _after()
+    for one in _starting:
         one.start_anew()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=_start_all_anew)
+    os.register_at_fork(
+        before=_before, after_in_parent=_after, after_in_child=_after_in_child
+    )

@@ -16,7 +16,7 @@ PACKAGE = Path(jwt_middleware.__file__).parent
 
 FLOORS = (
     {"errors", "options", "bridge", "request", "token", "strength", "connect", "fork"},
-    {"compact", "challenge", "rules", "store", "policy", "flight"},
+    {"compact", "challenge", "rules", "store", "policy", "flight", "marks"},
     {"jwk", "credentials", "fetch"},
     {"algorithms", "cookies", "discovery"},
     {"jose"},

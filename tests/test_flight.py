@@ -11,7 +11,7 @@ import pytest
 
 from jwt_middleware.bridge import Latch, run
 from jwt_middleware.flight import SingleFlight
-from jwt_middleware.fork import _start_all_anew
+from jwt_middleware.fork import _after_in_child
 
 SOON_S = 30
 """Nobody waits as long: it is for a test that fails."""
@@ -162,7 +162,7 @@ def test_what_a_child_forgets_is_every_flight() -> None:
     call = Call()
     flights = SingleFlight(call)
     under_way = flights.join(yes)
-    _start_all_anew()
+    _after_in_child()
     assert flights.join(no) is None
     call.may_end.set()
     assert landed(under_way)

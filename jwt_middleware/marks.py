@@ -1,0 +1,78 @@
+"""Marks in memory that take little room, even by the million."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+
+KEY_OCTETS = 12
+"""Of the hash that stands for a name: of a million, no two are alike."""
+DRAWERS = 256
+SWEPT_AT_ONCE = 8
+"""Drawers: a million marks are swept bit by bit, and nobody waits for long."""
+
+
+@lru_cache(maxsize=16_384)  # a token comes again and again
+def key_of(name: str) -> bytes:
+    """Hash *name*, so that a store shows nobody's."""
+    octets = name.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(octets, digest_size=KEY_OCTETS).digest()
+
+
+class Marks:
+    """When keys were marked, and until when the marks stand.
+
+    A mark is a complex number, *at* and *until*: 32 octets that the garbage collector
+    need not look at.  A tuple of two numbers takes 104, and a million of them make
+    every full collection slow.  Reading takes no lock.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._drawers: list[dict[bytes, complex]] = [{} for _ in range(DRAWERS)]
+        self._next = 0
+
+    def look(self, key: bytes, now: float) -> float | None:
+        """When *key* was marked, or None."""
+        mark = self._drawers[key[0]].get(key)
+        return mark.real if mark is not None and mark.imag > now else None
+
+    def merge(self, key: bytes, at: float, until: float, now: float) -> bool:
+        """Mark *key*; of a mark that stands, the later date and end remain.
+
+        Whether that changed anything.
+        """
+        with self.lock:
+            drawer = self._drawers[key[0]]
+            mark = drawer.get(key)
+            if mark is not None and mark.imag > now:
+                at, until = max(at, mark.real), max(until, mark.imag)
+            if until <= now or mark == complex(at, until):
+                return False
+            drawer[key] = complex(at, until)
+            return True
+
+    def sweep(self, now: float) -> None:
+        """Drop the marks that have ended, of some drawers in turn."""
+        for _ in range(SWEPT_AT_ONCE):
+            with self.lock:
+                drawer = self._drawers[self._next]
+                self._drawers[self._next] = {
+                    key: mark for key, mark in drawer.items() if mark.imag > now
+                }
+                self._next = (self._next + 1) % DRAWERS
+
+    def standing(self, now: float) -> Iterator[tuple[bytes, float, float]]:
+        """Every mark that stands: its key, its date, its end."""
+        for index in range(DRAWERS):
+            with self.lock:
+                marks = list(self._drawers[index].items())
+            for key, mark in marks:
+                if mark.imag > now:
+                    yield key, mark.real, mark.imag
+
+    def __len__(self) -> int:
+        """Marks in memory, some that have ended included."""
+        return sum(map(len, self._drawers))

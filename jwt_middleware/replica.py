@@ -1,0 +1,181 @@
+"""Marks that are kept elsewhere, copied into this process and kept fresh."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from .bridge import Latch, instant
+from .errors import shown
+from .fork import start_anew_after_fork
+from .marks import Marks, key_of
+
+logger = logging.getLogger("jwt_middleware")
+
+FIRST_WAIT_S = 0.1
+"""Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
+LONGEST_WAIT_S = 1.0
+SWEEP_S = 1.0
+CLOSE_S = 5.0
+
+
+class Stale(Exception):
+    """Marks may be missing that were made longer ago than is allowed."""
+
+
+class Feed(Protocol):
+    """Brings what is marked elsewhere."""
+
+    def run(self, replica: Replica, stop: threading.Event) -> None:
+        """Call `merge` and `confirm` of *replica* until *stop* is set, or raise."""
+        ...
+
+
+class Replica:
+    """A copy of marks, fed by a thread, with a promise on how old it may be.
+
+    A look is a look into memory.  The thread begins with the first one, in the
+    process that looks.  Where nothing was heard for *max_staleness* seconds, a look
+    raises `Stale`; with *passes_stale* it answers by what is held, and that is logged.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        max_staleness: float,
+        passes_stale: bool,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.marks = Marks()
+        self.now = now
+        self.clock = clock
+        self._feed = feed
+        self._max_staleness = max_staleness
+        self._passes_stale = passes_stale
+        self.as_of = -math.inf
+        """Up to when all marks are here, by the monotonic clock."""
+        self._swept_at = -math.inf
+        self._is_failing = False
+        self._loaded = Latch()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting, self._watching = threading.Lock(), threading.Lock()
+        self._watchers: dict[bytes, set[Callable[[], None]]] = {}
+        start_anew_after_fork(self)
+
+    @instant
+    def look(
+        self, names: Sequence[str]
+    ) -> Sequence[float | None] | Awaitable[Sequence[float | None]]:
+        """When each of *names* was marked; only the first one waits, for the copy."""
+        if self._thread is None:
+            self._begin()
+        if not self._loaded.is_open:
+            return self._first_look(names)
+        return self._look(names)
+
+    def merge(self, key: bytes, at: float, until: float) -> None:
+        """Take a mark over, and tell who watches for it."""
+        if not self.marks.merge(key, at, until, self.now()):
+            return
+        if key in self._watchers:
+            with self._watching:
+                calls = tuple(self._watchers.get(key, ()))
+            for call in calls:
+                call()
+
+    def confirm(self, as_of: float) -> None:
+        """Note that all marks made before *as_of* are here, by the monotonic clock."""
+        self.as_of = max(self.as_of, as_of)
+        if as_of - self._swept_at >= SWEEP_S:
+            self._swept_at = as_of
+            self.marks.sweep(self.now())
+        if self._is_failing:
+            self._is_failing = False
+            logger.info("marks are fed again: %r", self._feed)
+        self._loaded.open()
+
+    def watch(
+        self, names: Sequence[str], call: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Have *call* called, by any thread, when one of *names* is marked.
+
+        What is returned ends that.  Look once more afterwards: a mark may have come
+        just before.
+        """
+        keys = [key_of(name) for name in names]
+        with self._watching:
+            for key in keys:
+                self._watchers.setdefault(key, set()).add(call)
+
+        def unwatch() -> None:
+            with self._watching:
+                for key in keys:
+                    calls = self._watchers.get(key, set())
+                    calls.discard(call)
+                    if not calls:
+                        self._watchers.pop(key, None)
+
+        return unwatch
+
+    def close(self) -> None:
+        """Stop the thread; a later look begins anew, with the marks that are held."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_S)
+        self._forget()
+
+    def start_anew(self) -> None:
+        self.marks.lock = threading.Lock()
+        self._starting, self._watching = threading.Lock(), threading.Lock()
+        self._watchers.clear()  # they are of the parent
+        self._forget()
+
+    def _forget(self) -> None:
+        self._thread, self._stop, self._loaded = None, threading.Event(), Latch()
+        self.as_of = -math.inf
+
+    def _begin(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(
+                    target=self._run, args=(self._stop,), daemon=True
+                )
+                thread.start()
+                self._thread = thread
+
+    def _run(self, stop: threading.Event) -> None:
+        wait = FIRST_WAIT_S
+        while not stop.is_set():
+            begun = self.clock()
+            try:
+                self._feed.run(self, stop)
+            except Exception as error:  # of a library, or of a disk
+                self._fail(error)
+            wait = FIRST_WAIT_S if self.as_of > begun else min(2 * wait, LONGEST_WAIT_S)
+            stop.wait(wait)
+
+    def _fail(self, error: Exception) -> None:
+        told = f"{type(error).__name__}: {shown(str(error))}"
+        level = logging.DEBUG if self._is_failing else logging.WARNING
+        self._is_failing = True
+        logger.log(level, "marks are not fed by %r: %s", self._feed, told)
+
+    async def _first_look(self, names: Sequence[str]) -> Sequence[float | None]:
+        await self._loaded.wait(self._max_staleness)
+        return self._look(names)
+
+    def _look(self, names: Sequence[str]) -> Sequence[float | None]:
+        age = self.clock() - self.as_of
+        if age > self._max_staleness:
+            if not self._passes_stale:
+                raise Stale(f"the last that was heard is {age:.1f} seconds old")
+            logger.warning("passed by marks that are %.1f seconds old", age)
+        now, look = self.now(), self.marks.look
+        return [look(key_of(name), now) for name in names]
