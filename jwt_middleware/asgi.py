@@ -7,6 +7,8 @@ from typing import Any
 
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply
+from .ending import Ending
+from .options import read_flag
 from .request import Request, is_upgrade
 from .token import ANONYMOUS, KEY, Token, set_current_token
 
@@ -27,12 +29,21 @@ class JWTMiddleware:
 
     The app finds the `Token`, or None, in ``scope["jwt_middleware.token"]``; it is
     also ``scope["user"]`` and ``scope["auth"]``, as Starlette expects them.
+
+    A WebSocket is closed (1008) when its token expires or is revoked; with
+    *end_responses*, a response that still goes on, such as a stream of events, is
+    ended then as well.
     """
 
-    def __init__(self, app: ASGIApp, auth: Authenticator) -> None:
+    def __init__(
+        self, app: ASGIApp, auth: Authenticator, *, end_responses: bool = False
+    ) -> None:
         ensure_authenticator(auth)
         self.app = app
         self.auth = auth
+        self._ends = {"websocket"}
+        if read_flag("end_responses", end_responses):
+            self._ends.add("http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -48,7 +59,12 @@ class JWTMiddleware:
             await send_reply(decision, scope, receive, send)
             return
         set_current_token(decision.token)
-        await self.app(attached(scope, headers, decision.token), receive, send)
+        inner = attached(scope, headers, decision.token)
+        if decision.token is None or scope["type"] not in self._ends:
+            await self.app(inner, receive, send)
+            return
+        ending = Ending(self.auth, decision.token, inner, receive, send)
+        await ending.run(self.app, inner)
 
 
 def from_scope(scope: Scope, headers: Headers) -> Request:

@@ -106,6 +106,21 @@ class Authenticator:
         ensure_unbound(verified)
         return verified
 
+    async def ensure_live(self, token: Token) -> None:
+        """Raise `AuthError` where *token* has ended since it was verified."""
+        await self._verifier.ensure_live(token)
+
+    def seconds_left(self, token: Token) -> float:
+        """Until *token* is refused as expired."""
+        return self._verifier.seconds_left(token)
+
+    def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]:
+        """Have *call* called, by any thread, when *token* may have been revoked.
+
+        What is returned ends that.
+        """
+        return self._revocations.watch(token, call)
+
     async def decide(self, request: Request) -> Pass | Reply:
         """Judge a request: the order in here is the security of the product."""
         rules = match(self._rules, request)

@@ -98,7 +98,7 @@ class Latch:
         """Whether it was opened before *seconds* were over."""
         if _under_run.get():
             return self._opened.wait(seconds)
-        trio = _trio()
+        trio = trio_here()
         await (self._in_asyncio(seconds) if trio is None else self._in(trio, seconds))
         return self._opened.is_set()
 
@@ -135,7 +135,7 @@ class Latch:
         wake()
 
 
-def _trio() -> ModuleType | None:
+def trio_here() -> ModuleType | None:
     """trio, where it runs us; who runs under it has imported it."""
     trio = sys.modules.get("trio")
     lowlevel = getattr(trio, "lowlevel", None)  # another thread may be importing it
@@ -143,7 +143,7 @@ def _trio() -> ModuleType | None:
 
 
 async def _in_thread(call: Callable[..., T], *args: Any) -> T:
-    trio = _trio()
+    trio = trio_here()
     if trio is not None:
         # In a tuple, since trio does not let a thread return a coroutine.
         answer: tuple[T] = await trio.to_thread.run_sync(lambda: (call(*args),))

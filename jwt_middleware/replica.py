@@ -13,6 +13,7 @@ from .bridge import Latch, instant
 from .errors import shown
 from .fork import start_anew_after_fork
 from .marks import Marks, key_of
+from .watchers import Watchers
 
 logger = logging.getLogger("jwt_middleware")
 
@@ -65,8 +66,8 @@ class Replica:
         self._loaded = Latch()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._starting, self._watching = threading.Lock(), threading.Lock()
-        self._watchers: dict[bytes, set[Callable[[], None]]] = {}
+        self._starting = threading.Lock()
+        self._watchers = Watchers()
         start_anew_after_fork(self)
 
     @instant
@@ -82,13 +83,8 @@ class Replica:
 
     def merge(self, key: bytes, at: float, until: float) -> None:
         """Take a mark over, and tell who watches for it."""
-        if not self.marks.merge(key, at, until, self.now()):
-            return
-        if key in self._watchers:
-            with self._watching:
-                calls = tuple(self._watchers.get(key, ()))
-            for call in calls:
-                call()
+        if self.marks.merge(key, at, until, self.now()):
+            self._watchers.call(key)
 
     def confirm(self, as_of: float) -> None:
         """Note that all marks made before *as_of* are here, by the monotonic clock."""
@@ -109,20 +105,7 @@ class Replica:
         What is returned ends that.  Look once more afterwards: a mark may have come
         just before.
         """
-        keys = [key_of(name) for name in names]
-        with self._watching:
-            for key in keys:
-                self._watchers.setdefault(key, set()).add(call)
-
-        def unwatch() -> None:
-            with self._watching:
-                for key in keys:
-                    calls = self._watchers.get(key, set())
-                    calls.discard(call)
-                    if not calls:
-                        self._watchers.pop(key, None)
-
-        return unwatch
+        return self._watchers.add([key_of(name) for name in names], call)
 
     def close(self) -> None:
         """Stop the thread; a later look begins anew, with the marks that are held."""
@@ -133,8 +116,8 @@ class Replica:
 
     def start_anew(self) -> None:
         self.marks.lock = threading.Lock()
-        self._starting, self._watching = threading.Lock(), threading.Lock()
-        self._watchers.clear()  # they are of the parent
+        self._starting = threading.Lock()
+        self._watchers = Watchers()  # those there were are of the parent's loops
         self._forget()
 
     def _forget(self) -> None:

@@ -53,6 +53,15 @@ class Revocations:
             if mark is not None and mark >= issued:
                 raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
 
+    def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]:
+        """Have *call* called when *token* may have been taken back.
+
+        By any thread; what is returned ends it.  Where the store cannot tell, nothing
+        is called.
+        """
+        watch = getattr(self._store, "watch", None)
+        return _nothing if watch is None else watch(handles(token), call)
+
     async def revoke_token(self, token: Token) -> None:
         """Take back *token*, until after its end on the slowest clock."""
         issuer = self._issuer(token.issuer)
@@ -129,6 +138,10 @@ def handles(token: Token) -> tuple[str, ...]:
     if sub:
         names.append(handle("sub", issuer, sub))
     return tuple(names)
+
+
+def _nothing() -> None:
+    """End what was not begun."""
 
 
 async def _look(store: Store, names: Sequence[str]) -> Sequence[float | None]:

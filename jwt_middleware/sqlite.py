@@ -30,6 +30,10 @@ COMMIT;
 """
 APPLICATION_ID = 0x6A776D77
 """``jwmw``: tells the file from another program's."""
+STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
+INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
+SWEEP = """DELETE FROM marks
+WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
 POLL_S = 0.03
 WRITE_S = 2.0
@@ -240,25 +244,16 @@ def _make(path: Path) -> None:
 
 
 def _sweep(db: sqlite3.Connection, now: float) -> None:
-    db.execute(
-        "DELETE FROM marks WHERE seq IN"
-        " (SELECT seq FROM marks WHERE until <= ? LIMIT ?)",
-        (now, SWEPT_AT_ONCE),
-    )
+    db.execute(SWEEP, (now, SWEPT_AT_ONCE))
 
 
 def _standing(
     db: sqlite3.Connection, key: bytes, now: float
 ) -> tuple[float, float] | None:
-    found: tuple[float, float] | None = db.execute(
-        "SELECT at, until FROM marks WHERE key = ? AND until > ?", (key, now)
-    ).fetchone()
+    found: tuple[float, float] | None = db.execute(STANDING, (key, now)).fetchone()
     return found
 
 
 def _insert(db: sqlite3.Connection, key: bytes, at: float, until: float) -> None:
     """In the place of what stands, and as the newest, so that it is read anew."""
-    db.execute(
-        "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)",
-        (key, at, until),
-    )
+    db.execute(INSERT, (key, at, until))

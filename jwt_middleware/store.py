@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from .bridge import instant
+from .watchers import Watchers
 
 
 class Store(Protocol):
@@ -33,6 +34,11 @@ class Store(Protocol):
         """When each of *names* was marked, or None; in one round trip."""
         ...
 
+    # A store may also have
+    #     watch(self, names, call) -> a function that ends it
+    # which has *call* called, by any thread, when one of *names* is marked.  Without
+    # it, what is open ends when its token expires, and not when that is revoked.
+
 
 class MemoryStore:
     """The marks of one process: for tests, and for a single worker.
@@ -50,6 +56,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._marks: dict[str, tuple[float, float]] = {}
         self._ends: list[tuple[float, str]] = []  # one entry for each name
+        self._watchers = Watchers()
 
     @instant
     def add(self, name: str, at: float, until: float) -> bool:
@@ -58,7 +65,8 @@ class MemoryStore:
             if name in self._marks:
                 return False
             self._set(name, at, until)
-            return True
+        self._watchers.call(name)
+        return True
 
     @instant
     def put(self, name: str, at: float, until: float) -> None:
@@ -66,6 +74,7 @@ class MemoryStore:
             self._forget()
             standing_at, standing_until = self._marks.get(name, (at, until))
             self._set(name, max(at, standing_at), max(until, standing_until))
+        self._watchers.call(name)
 
     @instant
     def look(self, names: Sequence[str]) -> Sequence[float | None]:
@@ -74,6 +83,15 @@ class MemoryStore:
         return [
             mark[0] if mark is not None and mark[1] > now else None for mark in marks
         ]
+
+    def watch(
+        self, names: Sequence[str], call: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Have *call* called, by any thread, when one of *names* is marked.
+
+        What is returned ends that.
+        """
+        return self._watchers.add(names, call)
 
     @property
     def size(self) -> int:

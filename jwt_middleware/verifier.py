@@ -63,6 +63,20 @@ class Verifier:
             pass  # it may become valid
         return _token(compact, claims)
 
+    async def ensure_live(self, token: Token) -> None:
+        """Raise InvalidToken where *token* has ended since it was verified.
+
+        Raise RevocationsUnavailable where nobody can say.
+        """
+        if self.seconds_left(token) <= 0:
+            raise TokenExpired(f"exp is {token.expires_at}")
+        await self._revocations.ensure_live(token)
+
+    def seconds_left(self, token: Token) -> float:
+        """Until *token* expires, leeway included."""
+        leeway = self._issuers[token.issuer].policy.leeway
+        return token.expires_at + leeway - self._now()
+
     async def _read(self, text: str) -> tuple[TrustedIssuer, Compact, dict[str, Any]]:
         """Take a token apart and check whose it is; its claims are not yet judged."""
         compact = read_jws(text)

@@ -15,10 +15,20 @@ import jwt_middleware
 PACKAGE = Path(jwt_middleware.__file__).parent
 
 FLOORS = (
-    {"errors", "options", "bridge", "request", "token", "strength", "connect", "fork"},
-    {"compact", "challenge", "rules", "store", "policy", "flight", "marks"},
-    {"jwk", "credentials", "fetch"},
-    {"algorithms", "cookies", "discovery"},
+    {
+        "errors",
+        "options",
+        "bridge",
+        "request",
+        "token",
+        "strength",
+        "connect",
+        "fork",
+        "watchers",
+    },
+    {"compact", "challenge", "rules", "store", "policy", "flight", "marks", "loops"},
+    {"jwk", "credentials", "fetch", "replica", "ending"},
+    {"algorithms", "cookies", "discovery", "sqlite"},
     {"jose"},
     {"keys", "jwks", "keyset"},
     {"upkeep"},

@@ -67,7 +67,7 @@ FIXED: list[tuple[Callable[..., Any], str]] = [
     (jwt_middleware.TokenIssuer.trusted, "(self)"),
     (jose.verify_compact, "(text, keys)"),
     (wsgi.JWTMiddleware, "(app, auth)"),
-    (asgi.JWTMiddleware, "(app, auth)"),
+    (asgi.JWTMiddleware, "(app, auth, *, end_responses=False)"),
 ]
 
 BEGINNINGS = [
