@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+
+Mark = tuple[bytes, float, float]
+"""A key, its date and its end."""
 
 KEY_OCTETS = 12
 """Of the hash that stands for a name: of a million, no two are alike."""
@@ -54,6 +58,17 @@ class Marks:
             drawer[key] = complex(at, until)
             return True
 
+    def merge_all(self, marks: Iterable[Mark], now: float) -> None:
+        """Mark many keys in one go, like `merge`."""
+        drawers = self._drawers
+        with self.lock:
+            for key, at, until in marks:
+                drawer = drawers[key[0]]
+                if key in drawer and (mark := drawer[key]).imag > now:
+                    at, until = max(at, mark.real), max(until, mark.imag)
+                if until > now:
+                    drawer[key] = complex(at, until)
+
     def sweep(self, now: float) -> None:
         """Drop the marks that have ended, of some drawers in turn."""
         for _ in range(SWEPT_AT_ONCE):
@@ -64,13 +79,15 @@ class Marks:
                 }
                 self._next = (self._next + 1) % DRAWERS
 
-    def standing(self, now: float) -> Iterator[tuple[bytes, float, float]]:
-        """Every mark that stands: its key, its date, its end."""
-        for index in range(DRAWERS):
+    def lacking_in(self, other: Marks, now: float) -> Iterator[Mark]:
+        """The marks that stand here, and not as late or as long in *other*."""
+        for drawer, theirs in zip(self._drawers, other._drawers, strict=True):
             with self.lock:
-                marks = list(self._drawers[index].items())
+                marks = list(drawer.items())
             for key, mark in marks:
-                if mark.imag > now:
+                its = theirs.get(key, complex(-math.inf, -math.inf))
+                is_there = its.real >= mark.real and its.imag >= mark.imag
+                if mark.imag > now and not is_there:
                     yield key, mark.real, mark.imag
 
     def __len__(self) -> int:

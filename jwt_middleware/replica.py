@@ -6,13 +6,13 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from .bridge import Latch, instant
 from .errors import shown
 from .fork import start_anew_after_fork
-from .marks import Marks, key_of
+from .marks import Mark, Marks, key_of
 from .watchers import Watchers
 
 logger = logging.getLogger("jwt_middleware")
@@ -85,6 +85,11 @@ class Replica:
         """Take a mark over, and tell who watches for it."""
         if self.marks.merge(key, at, until, self.now()):
             self._watchers.call(key)
+
+    def merge_all(self, marks: Iterable[Mark]) -> None:
+        """Take many marks over; whoever watches looks again."""
+        self.marks.merge_all(marks, self.now())
+        self._watchers.call_all()
 
     def confirm(self, as_of: float) -> None:
         """Note that all marks made before *as_of* are here, by the monotonic clock."""

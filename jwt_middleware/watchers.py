@@ -34,6 +34,13 @@ class Watchers:
 
         return remove
 
+    def call_all(self) -> None:
+        """Make every call."""
+        with self._lock:
+            every = set().union(*self._calls.values())
+        for call in every:
+            call()
+
     def call(self, name: Hashable) -> None:
         """Make the calls that stand under *name*."""
         if name not in self._calls:  # the lock is for those who are watched
