@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -94,5 +93,4 @@ class Verifier:
 
 
 def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:
-    digest = hashlib.sha256(compact.signing_input).hexdigest()
-    return Token(compact.header, claims, digest=digest)
+    return Token(compact.header, claims, digest=compact.digest)

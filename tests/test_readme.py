@@ -48,13 +48,14 @@ def public_pem() -> str:
 
 
 @pytest.fixture(scope="module")
-def blocks() -> list[dict[str, Any]]:
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The names that stand after each Python block; they run one after another."""
     names: dict[str, Any] = {
         "__name__": "__main__",
         "PUBLIC_PEM": public_pem(),
         "JWKS_TEXT": json.dumps(MINT.jwks()),
         "SECRET": "0123456789abcdef" * 2,
+        "FOLDER": tmp_path_factory.mktemp("readme"),
     }
     after = []
     for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):

@@ -1,0 +1,110 @@
+"""Take tokens back from the command line, when nobody can wait for a release.
+
+python -m jwt_middleware revoke --store redis://redis.example/0 --token token.txt
+python -m jwt_middleware revoke --store sqlite:marks.db --issuer ISS --session SID
+python -m jwt_middleware revoke --store sqlite:marks.db --issuer ISS --subject SUB
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .bridge import ask, run
+from .compact import read_json_object
+from .errors import shown
+from .jose import read_jws
+from .options import TEXT, read_date, read_word
+from .revocation import handle
+from .store import Store
+from .trust import MOST_LEEWAY
+
+DAY_S = 86400
+SLACK_S = 2 * MOST_LEEWAY
+"""By which clocks may differ, there and here."""
+
+
+def main(
+    arguments: Sequence[str] | None = None, now: Callable[[], float] = time.time
+) -> int:
+    """Run the command.  Return 0 where the mark was made, else 1."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.token is None and chosen.issuer is None:
+        parser.error("--session and --subject need --issuer, the iss of the tokens")
+    try:
+        name, at, until = _mark(chosen, now())
+        run(ask(open_store(chosen.store).put, name, at, until))
+    except Exception as error:  # for people: one line, and no traceback
+        told = f"{type(error).__name__}: {shown(str(error))}"
+        print(f"nothing was revoked: {told}", file=sys.stderr)
+        return 1
+    print(f"revoked; the mark stands until {time.ctime(until)}")
+    return 0
+
+
+def open_store(url: str) -> Store:
+    """Open the store at *url*: ``sqlite:PATH``, or what `RedisStore` takes."""
+    scheme, _, path = url.partition(":")
+    if scheme == "sqlite":
+        from .sqlite import SQLiteStore
+
+        if not Path(path).exists():  # a new one would be nobody's
+            raise ValueError(f"there is no file {path!r}")
+        return SQLiteStore(path)
+    if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
+        from .redis import RedisStore
+
+        return RedisStore(url)
+    raise ValueError("the store is sqlite:PATH, or redis://... as RedisStore takes it")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m jwt_middleware")
+    commands = parser.add_subparsers(required=True, metavar="revoke")
+    revoke = commands.add_parser("revoke", help="take tokens back")
+    revoke.add_argument("--store", required=True, help="sqlite:PATH or redis://...")
+    what = revoke.add_mutually_exclusive_group(required=True)
+    what.add_argument("--token", metavar="FILE", help="with one token; - reads stdin")
+    what.add_argument("--session", metavar="SID", help="what was issued in a session")
+    what.add_argument("--subject", metavar="SUB", help="what was issued to somebody")
+    revoke.add_argument("--issuer", metavar="ISS", help="the iss of the tokens")
+    revoke.add_argument(
+        "--max-lifetime",
+        type=float,
+        default=DAY_S,
+        metavar="S",
+        help="that of the TrustedIssuer, in seconds (default: a day)",
+    )
+    return parser
+
+
+def _mark(chosen: argparse.Namespace, now: float) -> tuple[str, float, float]:
+    """The name of the mark, its date and its end."""
+    if chosen.token is not None:
+        return _mark_of_token(chosen.token)
+    issuer = read_word("--issuer", chosen.issuer)
+    kept = read_date("--max-lifetime", chosen.max_lifetime) + SLACK_S
+    if chosen.session is not None:  # by a clock that is ahead, too
+        session, at = read_word("--session", chosen.session, TEXT), now + MOST_LEEWAY
+        return handle("sid", issuer, session), at, at + kept
+    subject = read_word("--subject", chosen.subject, TEXT)
+    return handle("sub", issuer, subject), now, now + kept
+
+
+def _mark_of_token(file: str) -> tuple[str, float, float]:
+    """The operator's word is enough: whose token it is is not verified here."""
+    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    compact = read_jws(text.strip())
+    claims = read_json_object(compact.payload)
+    issuer = read_word("iss", claims.get("iss"))
+    until = read_date("exp", claims.get("exp")) + SLACK_S
+    identifier = claims.get("jti") or compact.digest
+    return handle("jti", issuer, read_word("jti", identifier, TEXT)), until, until
+
+
+if __name__ == "__main__":
+    sys.exit(main())
