@@ -15,7 +15,7 @@ logger = logging.getLogger("jwt_middleware")
 
 AGAIN_S = 1.0
 """Until the next question, where nobody can say whether the token was revoked."""
-CLOSE_S = 1.0
+CLOSE_S = 5.0
 """For saying goodbye to a client that does not read."""
 
 GOODBYE: dict[bool, dict[str, Any]] = {
@@ -23,6 +23,7 @@ GOODBYE: dict[bool, dict[str, Any]] = {
     False: {"type": "http.response.body", "body": b"", "more_body": False},
 }
 """To a WebSocket, or not."""
+CLOSING = ("websocket.close", "websocket.http.response.start")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -56,11 +57,12 @@ class Ending:
         self._receive = receive
         self._send = send
         self._loop = current_loop()
-        self._sending = self._loop.lock()
+        self._sending, self._parting = self._loop.lock(), self._loop.lock()
         self._call_off: Callable[[], None] = _nothing
         """Ends the waiting for the token's expiry."""
+        self._checks = 0
         self._is_served = True
-        self._has_ended = False
+        self._is_ending = False
         self._is_websocket = scope["type"] == "websocket"
         self._is_open = self._is_websocket
         """Whether there is something that the client has to be told the end of."""
@@ -72,14 +74,17 @@ class Ending:
             self._loop.spawn(self._check)  # a mark may have come just before
             await app(scope, self.receive, self.send)
         finally:
-            self._is_open = self._is_served = False
+            self._is_served = False
             self._call_off()
             unwatch()
+        async with self._parting:  # else the server says goodbye in its own way
+            self._is_open = False
 
     async def receive(self) -> Message:
         try:
             return await self._loop.guard(self._receive)
         except Interrupted:
+            await self._loop.pause()  # for the others, if the app does not listen
             if self._is_websocket:
                 return {"type": "websocket.disconnect", "code": 1008, "reason": ""}
             return {"type": "http.disconnect"}
@@ -87,52 +92,58 @@ class Ending:
     async def send(self, message: Message) -> None:
         try:
             async with self._sending:
+                self._is_open = self._is_open_after(message)
                 await self._loop.guard(self._send, message)
         except Interrupted:  # ASGI: what is sent after the end raises an OSError
             raise ConnectionResetError("the token has ended") from None
-        self._is_open = self._is_open_after(message)
-        if self._has_ended and self._is_open:  # it ended before the response began
-            await self._end()
+        if message["type"] == "http.response.start" and self._is_open:
+            self._loop.spawn(self._check)  # it may have ended before the response began
 
     def _is_open_after(self, message: Message) -> bool:
+        """Only what has no length goes on; the rest is over soon, and told whole."""
         kind = message["type"]
         if kind == "http.response.start":
-            return True
+            names = [name.lower() for name, _ in message.get("headers", ())]
+            return b"content-length" not in names
         if kind == "http.response.body":
             return self._is_open and bool(message.get("more_body"))
-        return self._is_open and bool(kind != "websocket.close")
+        return self._is_open and kind not in CLOSING
 
     async def _check(self) -> None:
         """End what is open if the token has ended, else come back when it expires."""
-        self._call_off()
+        self._checks += 1
+        mine = self._checks
         try:
             await self._judge.ensure_live(self._token)
         except Unavailable:
             self._come_back(AGAIN_S)
         except AuthError as error:
-            if not self._has_ended:
-                self._has_ended = True
-                logger.info("ended what was open at %s: %s", self._path, error.reason)
-            if self._is_open:
-                await self._end()
+            await self._end(error)
         else:
-            self._come_back(self._judge.seconds_left(self._token))
+            if mine == self._checks:  # else the answer is older than a question
+                self._come_back(self._judge.seconds_left(self._token))
 
     def _come_back(self, seconds: float) -> None:
         self._call_off()
-        if self._is_served:
+        if self._is_served and not self._is_ending:
             self._call_off = self._loop.spawn_after(max(seconds, 0), self._check)
 
-    async def _end(self) -> None:
+    async def _end(self, error: AuthError) -> None:
         """Tell the application, and then the client, if that still listens."""
-        self._is_open = False
-        self._loop.interrupt()
-        await self._loop.give(CLOSE_S, self._say_goodbye)
+        if not self._is_open or self._is_ending:
+            return
+        self._is_ending = True
+        logger.info("ended what was open at %s: %s", self._path, error.reason)
+        async with self._parting:
+            self._loop.interrupt()
+            await self._loop.give(CLOSE_S, self._say_goodbye)
 
     async def _say_goodbye(self) -> None:
         with suppress(Exception):  # of a server, for what it knows to be gone
             async with self._sending:
-                await self._send(GOODBYE[self._is_websocket])
+                if self._is_open:  # the application may have closed it meanwhile
+                    self._is_open = False
+                    await self._send(GOODBYE[self._is_websocket])
 
 
 def _nothing() -> None:

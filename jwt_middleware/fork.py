@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
@@ -29,31 +30,41 @@ class Resting(Protocol):
 
 _starting: WeakSet[Starting] = WeakSet()
 _resting: WeakSet[Resting] = WeakSet()
+_at_rest: list[Resting] = []
+_lock = threading.Lock()
+"""Another thread may add one while the process forks."""
 
 
 def start_anew_after_fork(one: Starting) -> None:
     """Have *one* told in every child.  It may be forgotten meanwhile."""
-    _starting.add(one)
+    with _lock:
+        _starting.add(one)
 
 
 def rest_during_fork(one: Resting) -> None:
     """Have *one* told before a fork and after it.  It may be forgotten meanwhile."""
-    _resting.add(one)
+    with _lock:
+        _resting.add(one)
 
 
 def _before() -> None:
-    for one in _resting:
+    with _lock:
+        every = list(_resting)
+    for one in every:
         one.rest()
+        _at_rest.append(one)
 
 
 def _after() -> None:
-    for one in _resting:
-        one.go_on()
+    while _at_rest:
+        _at_rest.pop().go_on()
 
 
 def _after_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
     _after()
-    for one in _starting:
+    for one in list(_starting):
         one.start_anew()
 
 

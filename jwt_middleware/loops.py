@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import copy_context
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -40,6 +41,10 @@ class Loop(Protocol):
         """End all that is guarded, now and from now on."""
         ...
 
+    async def pause(self) -> None:
+        """Let others have their turn."""
+        ...
+
     async def give(self, seconds: float, call: Callable[[], Awaitable[object]]) -> None:
         """Await a call, but not for longer."""
         ...
@@ -57,18 +62,21 @@ class AsyncioLoop:
 
         self._asyncio = asyncio
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
         self._guards: set[asyncio.Timeout] = set()
         self._is_over = False
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with suppress(RuntimeError):  # the loop is closed, and its connections with it
-            self._loop.call_soon_threadsafe(self._begin, work)
+            # In the connection's context, not in that of whoever calls.
+            self._loop.call_soon_threadsafe(self._begin, work, context=self._context)
 
     def spawn_after(
         self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> Callable[[], None]:
-        return self._loop.call_later(seconds, self._begin, work).cancel
+        context = self._context
+        return self._loop.call_later(seconds, self._begin, work, context=context).cancel
 
     async def guard(self, call: Callable[..., Awaitable[T]], *args: Any) -> T:
         if self._is_over:
@@ -86,9 +94,13 @@ class AsyncioLoop:
             self._guards.discard(guard)
 
     def interrupt(self) -> None:
-        self._is_over = True
-        for guard in self._guards:
-            guard.reschedule(self._loop.time())
+        if not self._is_over:
+            self._is_over = True
+            for guard in self._guards:
+                guard.reschedule(self._loop.time())
+
+    async def pause(self) -> None:
+        await self._asyncio.sleep(0)
 
     async def give(self, seconds: float, call: Callable[[], Awaitable[object]]) -> None:
         with suppress(TimeoutError):
@@ -115,7 +127,7 @@ class TrioLoop:
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with suppress(self._trio.RunFinishedError):
-            self._token.run_sync_soon(self._trio.lowlevel.spawn_system_task, work)
+            self._token.run_sync_soon(self._begin, work)
 
     def spawn_after(
         self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
@@ -125,10 +137,10 @@ class TrioLoop:
         async def wait() -> None:
             with scope:
                 await self._trio.sleep(seconds)
-            if not scope.cancelled_caught:
+            if not scope.cancel_called:
                 await work()
 
-        self._trio.lowlevel.spawn_system_task(wait)
+        self._begin(wait)
         cancel: Callable[[], None] = scope.cancel
         return cancel
 
@@ -149,6 +161,9 @@ class TrioLoop:
         for guard in self._guards:
             guard.cancel()
 
+    async def pause(self) -> None:
+        await self._trio.lowlevel.checkpoint()
+
     async def give(self, seconds: float, call: Callable[[], Awaitable[object]]) -> None:
         with self._trio.move_on_after(seconds):
             await call()
@@ -156,6 +171,10 @@ class TrioLoop:
     def lock(self) -> AbstractAsyncContextManager[object]:
         lock: AbstractAsyncContextManager[object] = self._trio.Lock()
         return lock
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with suppress(RuntimeError):  # the run is ending, and its connections with it
+            self._trio.lowlevel.spawn_system_task(work)
 
 
 def current_loop() -> Loop:

@@ -20,6 +20,8 @@ logger = logging.getLogger("jwt_middleware")
 FIRST_WAIT_S = 0.1
 """Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
 LONGEST_WAIT_S = 1.0
+FIRST_COPY_S = 3.0
+"""The longest wait for the first copy, unless that is known to fail."""
 SWEEP_S = 1.0
 CLOSE_S = 5.0
 
@@ -139,14 +141,15 @@ class Replica:
                 self._thread = thread
 
     def _run(self, stop: threading.Event) -> None:
-        wait = FIRST_WAIT_S
+        wait = 0.0
         while not stop.is_set():
             begun = self.clock()
             try:
                 self._feed.run(self, stop)
             except Exception as error:  # of a library, or of a disk
                 self._fail(error)
-            wait = FIRST_WAIT_S if self.as_of > begun else min(2 * wait, LONGEST_WAIT_S)
+            wait = 0.0 if self.as_of > begun else 2 * wait  # it had worked, or not
+            wait = min(max(wait, FIRST_WAIT_S), LONGEST_WAIT_S)
             stop.wait(wait)
 
     def _fail(self, error: Exception) -> None:
@@ -156,7 +159,8 @@ class Replica:
         logger.log(level, "marks are not fed by %r: %s", self._feed, told)
 
     async def _first_look(self, names: Sequence[str]) -> Sequence[float | None]:
-        await self._loaded.wait(self._max_staleness)
+        if not self._is_failing:
+            await self._loaded.wait(min(self._max_staleness, FIRST_COPY_S))
         return self._look(names)
 
     def _look(self, names: Sequence[str]) -> Sequence[float | None]:

@@ -31,6 +31,12 @@ ROWS = [
 ]
 """Scenario and measure."""
 
+PROPAGATION_ROWS = [
+    (scenario, measure)
+    for scenario in ("readers idle", "readers busy")
+    for measure in ("p50, ms", "p99, ms", "most, ms")
+]
+
 
 def test_hanging_fetch_measures_every_row(tmp_path: Path) -> None:
     """In a process of its own, as people run it; it asserts every status itself."""
@@ -53,3 +59,25 @@ def test_hanging_fetch_measures_every_row(tmp_path: Path) -> None:
     results = json.loads(file.read_text())["results"]
     assert list(results) == list(dict.fromkeys(scenario for scenario, _ in ROWS))
     assert all(list(by_name) == CONTENDERS for by_name in results.values())
+
+
+def test_propagation_measures_every_row(tmp_path: Path) -> None:
+    """It asserts itself that every mark is seen by every reader."""
+    file = tmp_path / "measures.json"
+    module = "tests.benchmarks.propagation"
+    ended = subprocess.run(
+        [sys.executable, "-m", module, "--quick", "--json", str(file)],
+        cwd=ROOT,
+        timeout=TIMEOUT_S,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("|")]
+    head, _, *table = [line.strip("| ").split(" | ") for line in lines]
+    assert head[2:] == ["SQLiteStore"]
+    assert [(row[0], row[1]) for row in table] == PROPAGATION_ROWS
+    results = json.loads(file.read_text())["results"]
+    assert list(results) == ["readers idle", "readers busy"]
+    assert all(list(by_name) == ["SQLiteStore"] for by_name in results.values())
