@@ -15,6 +15,8 @@ logger = logging.getLogger("jwt_middleware")
 
 AGAIN_S = 1.0
 """Until the next question, where nobody can say whether the token was revoked."""
+PART_S = 1.0
+"""For which an application that has returned is held until goodbye was said."""
 CLOSE_S = 5.0
 """For saying goodbye to a client that does not read."""
 
@@ -61,6 +63,7 @@ class Ending:
         self._call_off: Callable[[], None] = _nothing
         """Ends the waiting for the token's expiry."""
         self._checks = 0
+        self._ended: AuthError | None = None
         self._is_served = True
         self._is_ending = False
         self._is_websocket = scope["type"] == "websocket"
@@ -77,8 +80,9 @@ class Ending:
             self._is_served = False
             self._call_off()
             unwatch()
-        async with self._parting:  # else the server says goodbye in its own way
-            self._is_open = False
+        if self._ended is not None:  # else the server says goodbye in its own way
+            await self._loop.give(PART_S, self._until_parted)
+        self._is_open = False
 
     async def receive(self) -> Message:
         try:
@@ -91,13 +95,16 @@ class Ending:
 
     async def send(self, message: Message) -> None:
         try:
-            async with self._sending:
-                self._is_open = self._is_open_after(message)
-                await self._loop.guard(self._send, message)
+            await self._loop.guard(self._send_in_turn, message)
         except Interrupted:  # ASGI: what is sent after the end raises an OSError
             raise ConnectionResetError("the token has ended") from None
-        if message["type"] == "http.response.start" and self._is_open:
-            self._loop.spawn(self._check)  # it may have ended before the response began
+        if self._ended is not None:  # before there was something to end
+            await self._end(self._ended)
+
+    async def _send_in_turn(self, message: Message) -> None:
+        async with self._sending:
+            self._is_open = self._is_open_after(message)
+            await self._send(message)
 
     def _is_open_after(self, message: Message) -> bool:
         """Only what has no length goes on; the rest is over soon, and told whole."""
@@ -118,6 +125,7 @@ class Ending:
         except Unavailable:
             self._come_back(AGAIN_S)
         except AuthError as error:
+            self._ended = error
             await self._end(error)
         else:
             if mine == self._checks:  # else the answer is older than a question
@@ -137,6 +145,10 @@ class Ending:
         async with self._parting:
             self._loop.interrupt()
             await self._loop.give(CLOSE_S, self._say_goodbye)
+
+    async def _until_parted(self) -> None:
+        async with self._parting:
+            pass
 
     async def _say_goodbye(self) -> None:
         with suppress(Exception):  # of a server, for what it knows to be gone

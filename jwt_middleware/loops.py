@@ -137,6 +137,7 @@ class TrioLoop:
         async def wait() -> None:
             with scope:
                 await self._trio.sleep(seconds)
+                await self._trio.lowlevel.checkpoint()  # for who calls off just now
             if not scope.cancel_called:
                 await work()
 

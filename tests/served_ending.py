@@ -11,6 +11,8 @@ import os
 from collections import defaultdict
 from typing import Any
 
+import anyio
+
 from jwt_middleware import Authenticator, Key, MemoryStore, Rule, TrustedIssuer
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.token import KEY
@@ -85,10 +87,16 @@ async def websocket(scope: Any, receive: Any, send: Any, told: list[str]) -> Non
 
 async def http(scope: Any, receive: Any, send: Any, told: list[str]) -> None:
     headers = []
-    if scope["path"] == "/length":  # of which only a part is sent
+    if scope["path"] == "/length":
         headers = [(b"content-length", str(LENGTH).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"hello\n", "more_body": True})
+    if scope["path"] == "/length":  # the rest comes when the token has ended
+        while auth.seconds_left(scope["user"]) > 0:
+            await anyio.sleep(0.01)
+        rest = b"x" * (LENGTH - len(b"hello\n"))
+        await send({"type": "http.response.body", "body": rest})
+        return
     if scope["path"] == "/flood":
         block = {"type": "http.response.body", "body": b"x" * BLOCK, "more_body": True}
         await flood(send, block, told)
