@@ -51,9 +51,11 @@ class Marks:
         with self.lock:
             drawer = self._drawers[key[0]]
             mark = drawer.get(key)
+            if until <= now:  # what has ended says nothing any more
+                return False
             if mark is not None and mark.imag > now:
                 at, until = max(at, mark.real), max(until, mark.imag)
-            if until <= now or mark == complex(at, until):
+            if mark == complex(at, until):
                 return False
             drawer[key] = complex(at, until)
             return True
@@ -63,11 +65,12 @@ class Marks:
         drawers = self._drawers
         with self.lock:
             for key, at, until in marks:
+                if until <= now:
+                    continue
                 drawer = drawers[key[0]]
                 if key in drawer and (mark := drawer[key]).imag > now:
                     at, until = max(at, mark.real), max(until, mark.imag)
-                if until > now:
-                    drawer[key] = complex(at, until)
+                drawer[key] = complex(at, until)
 
     def sweep(self, now: float) -> None:
         """Drop the marks that have ended, of some drawers in turn."""

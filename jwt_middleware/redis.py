@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
-from redis.connection import ConnectionPool, SSLConnection, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from .bridge import instant
 from .marks import key_of
 from .options import read_clock, read_count, read_seconds, read_word
+from .redis_marks import RedisMarks
 from .replica import Replica
 from .stream import Stream
 
 CONNECT_S = 1.0
-ALLOWED = frozenset(
-    {
-        *("host", "port", "path", "db", "username", "password", "connection_class"),
-        *("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
-    }
+LIMITS = ("socket_connect_timeout", "socket_timeout", "retry", "protocol")
+URL = re.compile(
+    r"(?P<scheme>redis|rediss|unix)(?:\+(?P<kind>sentinel|cluster))?://"
+    r"(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@]*))?@)?"
+    r"(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
 )
-"""What a URL may say.  Not how long to wait, nor that certificates are not checked."""
-OWN = ("host", "port", "connection_class")
+HOST = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?")
+PATHS = {
+    "": re.compile(r"/?(?P<db>\d{0,4})"),
+    "sentinel": re.compile(r"/(?P<service>[^/]+)(?:/(?P<db>\d{1,4}))?"),
+    "cluster": re.compile(r"/?0?"),
+}
+"""By kind: what may follow the hosts."""
+PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
+TLS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"}
+)
+"""What a query may say; not that certificates are not checked."""
 
 
 class RedisStore:
@@ -67,16 +78,17 @@ class RedisStore:
             raise ValueError("on_stale is 'deny' or 'allow'")
         self._now = read_clock(now)
         self._replicas = read_count("replicas", replicas)
-        servers = _read_url(url)
-        if replicas and servers.kind == "cluster":
+        self._servers = _read_url(url)
+        if replicas and self._servers.kind == "cluster":
             raise ValueError("a cluster cannot be waited for; leave replicas out")
-        self._servers = servers
-        self._stream = Stream(servers.connect, read_word("prefix", prefix))
+        staleness = read_seconds("max_staleness", max_staleness, least=0.5, most=3600)
+        # Often enough that a server which is well is never taken for a silent one.
+        block_s = min(1.0, staleness / 3)
+        self._there = RedisMarks(self._servers.connect, _read_prefix(prefix), block_s)
+        self._stream = Stream(self._there)
         self._replica = Replica(
             self._stream,
-            max_staleness=read_seconds(
-                "max_staleness", max_staleness, least=0.1, most=3600
-            ),
+            max_staleness=staleness,
             passes_stale=on_stale == "allow",
             now=self._now,
         )
@@ -85,16 +97,16 @@ class RedisStore:
         key, now = key_of(name), self._now()
         if until <= now:
             return True
-        if not self._stream.add(key, until, now):
-            return False
-        self._replica.merge(key, at, until)
-        return True
+        stood = self._there.add(key, at, until, now)
+        self._replica.merge(key, *(stood or (at, until)))
+        return stood is None
 
     def put(self, name: str, at: float, until: float) -> None:
         key = key_of(name)
         if until <= self._now():
             return
-        reached = self._stream.put([(key, at, until)], self._replicas)
+        entry, reached = self._there.put([(key, at, until)], self._replicas)
+        self._stream.wrote(entry)
         self._replica.merge(key, at, until)
         if reached < self._replicas:
             raise TimeoutError(f"{reached} of {self._replicas} replicas have the mark")
@@ -117,7 +129,7 @@ class RedisStore:
     def close(self) -> None:
         """Stop reading; a later look begins anew."""
         self._replica.close()
-        self._stream.close()
+        self._there.close()
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._servers!r}>"
@@ -134,7 +146,8 @@ class _Servers:
 
     def connect(self, answer_s: float) -> Any:
         """A client that waits so long for an answer, and never tries again."""
-        limits: dict[str, Any] = {
+        options: dict[str, Any] = {
+            **self.options,
             "socket_connect_timeout": CONNECT_S,
             "socket_timeout": answer_s,
             "retry": Retry(NoBackoff(), 0),
@@ -142,39 +155,77 @@ class _Servers:
         }
         if self.kind == "cluster":
             nodes = [ClusterNode(*host) for host in self.hosts]  # type: ignore[no-untyped-call]
-            return RedisCluster(startup_nodes=nodes, **self._plain(), **limits)
+            return RedisCluster(startup_nodes=nodes, **options)
         if self.kind == "sentinel":
-            sentinel: Any = Sentinel(self.hosts, sentinel_kwargs=limits, **limits)  # type: ignore[no-untyped-call]
-            return sentinel.master_for(self.service, **self._plain())
-        return Redis.from_pool(ConnectionPool(**self.options, **limits))
-
-    def _plain(self) -> dict[str, Any]:
-        """Options for those who make connections of their own."""
-        is_tls = self.options.get("connection_class") is SSLConnection
-        plain = {name: self.options[name] for name in self.options if name not in OWN}
-        return {**plain, "ssl": is_tls}
+            limits = {name: options[name] for name in LIMITS}
+            sentinel: Any = Sentinel(self.hosts, sentinel_kwargs=limits, **options)  # type: ignore[no-untyped-call]
+            return sentinel.master_for(self.service)
+        if self.hosts:
+            options["host"], options["port"] = self.hosts[0]
+        return Redis(**options)
 
 
 def _read_url(url: str) -> _Servers:
-    scheme, _, rest = url.partition("://")
-    scheme, _, kind = scheme.partition("+")
-    if kind not in ("", "sentinel", "cluster"):
-        raise ValueError(f"{kind!r}: write redis://, redis+sentinel:// or +cluster://")
-    authority, _, path = rest.partition("/")
-    user, at, hosts = authority.rpartition("@")
-    path, question, query = path.partition("?")
-    service, _, db = path.partition("/") if kind == "sentinel" else ("", "", path)
-    first = hosts.split(",")[0] if kind else hosts
-    options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]
-        f"{scheme}://{user}{at}{first}/{db}{question}{query}"
-    )
-    if kind == "cluster" and options.pop("db", 0):
+    """Take *url* apart; a password in it is shown by no message."""
+    found = URL.fullmatch(url) if isinstance(url, str) else None
+    if found is None or (found["scheme"] == "unix" and not _is_unix(found)):
+        raise ValueError(
+            "a url is written redis://user:password@host:6379/0, rediss:// for TLS, "
+            "unix:///path, redis+sentinel:// or redis+cluster://; a / in a password "
+            "is %2F"
+        )
+    options = {
+        **_read_query(found["query"] or "", found["scheme"]),
+        "username": unquote(found["user"] or "") or None,
+        "password": unquote(found["password"] or "") or None,
+    }
+    if found["scheme"] == "unix":
+        return _Servers("", (), "", {**options, "unix_socket_path": found["path"]})
+    return _read_servers(found, options)
+
+
+def _is_unix(found: re.Match[str]) -> bool:
+    return bool(found["path"]) and not found["kind"] and not found["hosts"]
+
+
+def _read_servers(found: re.Match[str], options: dict[str, Any]) -> _Servers:
+    kind = found["kind"] or ""
+    path = PATHS[kind].fullmatch(found["path"] or "")
+    if path is None:
+        raise ValueError("the path is /0, /service/0 for sentinels, or nothing")
+    named = path.groupdict()
+    if kind != "cluster":
+        options["db"] = int(named["db"] or options.get("db", 0))
+    elif options.pop("db", 0):
         raise ValueError("a cluster has no databases; leave the number out")
-    if unwanted := sorted(options.keys() - ALLOWED):
-        raise ValueError(f"leave {unwanted[0]} out of the URL")
-    return _Servers(kind, _read_hosts(hosts if kind else ""), service, options)
+    hosts = tuple(_read_host(host, kind) for host in found["hosts"].split(","))
+    if not kind and len(hosts) > 1:
+        raise ValueError("several hosts are for redis+sentinel:// or redis+cluster://")
+    return _Servers(kind, hosts, named.get("service", ""), options)
 
 
-def _read_hosts(hosts: str) -> Sequence[tuple[str, int]]:
-    found = [urlsplit(f"//{host}") for host in hosts.split(",") if host]
-    return tuple((str(part.hostname), part.port or 6379) for part in found)
+def _read_host(text: str, kind: str) -> tuple[str, int]:
+    found = HOST.fullmatch(text)
+    port = int((found and found["port"]) or PORTS[kind])
+    if found is None or not 0 < port < 65536:
+        raise ValueError("a host is written as redis.example:6379")
+    return found["host"].strip("[]"), port
+
+
+def _read_query(query: str, scheme: str) -> dict[str, Any]:
+    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    allowed = {"db", *TLS} if scheme == "rediss" else {"db"}
+    if options.keys() - allowed or not str(options.get("db", 0)).isdecimal():
+        names = ", ".join(sorted(allowed))
+        raise ValueError(f"the query of a {scheme}:// URL says nothing but {names}")
+    if "db" in options:
+        options["db"] = int(options["db"])
+    if scheme == "rediss":
+        options |= {"ssl": True, "ssl_check_hostname": True}
+    return options
+
+
+def _read_prefix(prefix: str) -> str:
+    if "{" in read_word("prefix", prefix) or "}" in prefix:
+        raise ValueError("prefix has no braces: they say which slot a key is in")
+    return prefix

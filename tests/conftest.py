@@ -14,7 +14,7 @@ from jwt_middleware import Authenticator, Key, MemoryStore, TrustedIssuer
 
 from .doors import DOORS, ASGIDoor, Door
 
-NOW = 1_800_000_000
+NOW = 3_000_000_000
 """The time in every test: the clock is injected."""
 ISSUER = "https://issuer.example"
 AUDIENCE = "https://api.example"

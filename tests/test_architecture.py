@@ -27,7 +27,7 @@ FLOORS = (
         "watchers",
     },
     {"compact", "challenge", "rules", "store", "policy", "flight", "marks", "loops"},
-    {"jwk", "testing", "credentials", "fetch", "replica", "ending"},
+    {"jwk", "testing", "credentials", "fetch", "redis_marks", "replica", "ending"},
     {"algorithms", "cookies", "discovery", "marks_file", "stream"},
     {"jose", "redis", "sqlite"},
     {"keys", "jwks", "keyset"},

@@ -210,7 +210,7 @@ def test_many_marks_are_merged_as_each_would_be(marks: Marks) -> None:
     assert sorted(marks.lacking_in(Marks(), NOW)) == sorted(
         [
             (KEY, 5.0, NOW + 30),
-            (key_of("c"), 2.0, inf),
+            (key_of("c"), 1.0, inf),
             (key_of("ended"), 3.0, NOW + 20),
         ]
     )

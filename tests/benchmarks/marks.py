@@ -70,7 +70,7 @@ def put(store: RedisStore, marks: list[Mark]) -> None:
     """Once more where a busy machine is too slow: a put can be done again."""
     for _ in range(ATTEMPTS):
         with suppress(redis.TimeoutError):
-            store._stream.put(marks)
+            store._there.put(marks)
             return
     raise AssertionError("Redis does not answer")
 

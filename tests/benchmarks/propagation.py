@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,8 +29,10 @@ from statistics import median, quantiles
 from typing import TypeAlias
 
 from jwt_middleware.bridge import ask, run
+from jwt_middleware.redis import RedisStore
 from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.store import Store
+from tests.redis_server import RedisServer
 
 from .report import Row, machine, table
 
@@ -52,19 +54,33 @@ class Contender:
     """A store, and where it is found by each process."""
 
     open: Opener
-    place: Callable[[str], str]
-    """By the path of an empty folder."""
+    place: Callable[[str], AbstractContextManager[str]]
+    """By the path of an empty folder; lasts for as long as it is used."""
 
 
 def open_sqlite(place: str) -> Store:
     return SQLiteStore(place)
 
 
-def file_in(folder: str) -> str:
-    return str(Path(folder) / "marks.db")
+@contextmanager
+def file_in(folder: str) -> Iterator[str]:
+    yield str(Path(folder) / "marks.db")
 
 
-CONTENDERS: Mapping[str, Contender] = {"SQLiteStore": Contender(open_sqlite, file_in)}
+def open_redis(place: str) -> Store:
+    return RedisStore(place)
+
+
+@contextmanager
+def server_for(_: str) -> Iterator[str]:
+    with RedisServer() as server:
+        yield server.url
+
+
+CONTENDERS: Mapping[str, Contender] = {
+    "SQLiteStore": Contender(open_sqlite, file_in),
+    "RedisStore": Contender(open_redis, server_for),
+}
 SCENARIOS = {"readers idle": 0, "readers busy": BUSY_THREADS}
 """Threads that compute beside each reader."""
 MEASURES = ("p50, ms", "p99, ms", "most, ms")
@@ -120,7 +136,8 @@ def reader(work: tuple[Opener, str, int, int]) -> Iterator[Pipe]:
 def measure(contender: Contender, threads: int, count: int) -> Measures:
     chance = random.Random(7)  # noqa: S311
     with ExitStack() as stack:
-        place = contender.place(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        place = stack.enter_context(contender.place(folder))
         store = contender.open(place)
         work = (contender.open, place, threads, count)
         pipes = [stack.enter_context(reader(work)) for _ in range(READERS)]
