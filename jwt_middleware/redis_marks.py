@@ -9,6 +9,7 @@ alone: who adds wants to be the only one, and nobody else looks for it.
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import struct
 from collections.abc import Callable, Iterable
@@ -60,6 +61,8 @@ redis.call('XTRIM', log, 'MINID', '~', (now - 3600) * 1000)
 return entry
 """
 
+ANYTHING = re.compile(rb".+", re.DOTALL)
+ENTRY = re.compile(rb"\d+-\d+")
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -118,12 +121,12 @@ class RedisMarks:
             arguments += [f"{_ends(until)} {at!r}", PACKED.pack(key, at, until)]
         if not replicas:
             entry = self._writer.eval(PUT, len(keys), *keys, *arguments)
-            return _expect(entry), 0
+            return _expect(entry, ENTRY), 0
         pipeline = self._writer.pipeline(transaction=False)  # on one connection
         pipeline.eval(PUT, len(keys), *keys, *arguments)
         pipeline.execute_command("WAIT", replicas, WAIT_MS)
         entry, reached = pipeline.execute()
-        return _expect(entry), int(reached)
+        return _expect(entry, ENTRY), int(reached)
 
     def epoch(self, *, begins: bool = False) -> bytes | None:
         """A random value: where it is another one, Redis has begun anew."""
@@ -140,7 +143,7 @@ class RedisMarks:
     def newest(self) -> bytes:
         """The last entry of the log, or nothing."""
         found = self._reader.xrevrange(self._log, count=1)
-        return _expect(found[0][0]) if found else b""
+        return _expect(found[0][0], ENTRY) if found else b""
 
     def read(self, after: bytes, *, wait: bool) -> list[Entry]:
         """Entries after one; none after a silence."""
@@ -173,8 +176,8 @@ class RedisMarks:
         self._writer.delete(self._healer)
 
 
-def _expect(answer: object) -> bytes:
-    if not isinstance(answer, bytes) or not answer:
+def _expect(answer: object, form: re.Pattern[bytes] = ANYTHING) -> bytes:
+    if not isinstance(answer, bytes) or not form.fullmatch(answer):
         _refuse(answer)
     return answer  # type: ignore[return-value]
 

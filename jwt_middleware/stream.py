@@ -19,6 +19,7 @@ logger = logging.getLogger("jwt_middleware")
 
 CHECK_S = 1.0
 """Between two looks whether Redis has begun anew."""
+MOST_OWN = 1000
 HEALED_AT_ONCE = 500
 HEALER_S = 10
 
@@ -30,15 +31,17 @@ class Stream:
         self._there = there
         self._last = b""
         """The entry of the log up to which all is known."""
-        self._own = b""
-        """The last that we wrote and have not read."""
+        self._own: set[bytes] = set()
+        """Entries that we wrote, and have not read yet."""
         self._epoch: bytes | None = None
         self._debts = _Debts()
         start_anew_after_fork(self)
 
     def wrote(self, entry: bytes) -> None:
         """Note an entry that Redis has acknowledged, and must not lose."""
-        self._own = entry
+        if len(self._own) >= MOST_OWN:  # nobody looks here, so nobody reads
+            self._own.clear()
+        self._own.add(entry)
 
     def start_anew(self) -> None:
         self._debts = _Debts()  # the parent's are its own to give back
@@ -67,14 +70,15 @@ class Stream:
         Whether it was copied.  What Redis came back without is given back to it.
         """
         there, epoch = self._there, self._there.epoch(begins=True)
-        goes_on = epoch == self._epoch and there.has(self._last)
-        if goes_on and (not self._own or there.has(self._own)):
+        known = (self._last, *tuple(self._own))
+        if epoch == self._epoch and all(there.has(entry) for entry in known):
             return False
         newest = there.newest()  # before the copy: what comes meanwhile is read then
         there.copy_to(replica.merge_all)
         if self._epoch is not None:
             self._debts.are_owed = True
-        self._last, self._own, self._epoch = newest, b"", epoch
+        self._own.difference_update(known)
+        self._last, self._epoch = newest, epoch
         return True
 
     def _ensure_same_epoch(self) -> None:
@@ -89,8 +93,7 @@ class Stream:
                 replica.merge(*PACKED.unpack(fields[b"mark"]))
             except (KeyError, struct.error):
                 logger.error("an entry of the log in Redis is no mark")
-            if identifier == self._own:
-                self._own = b""
+            self._own.discard(identifier)
             self._last = identifier
 
 

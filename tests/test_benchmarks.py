@@ -76,8 +76,10 @@ def test_propagation_measures_every_row(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = [line for line in ended.stdout.splitlines() if line.startswith("|")]
     head, _, *table = [line.strip("| ").split(" | ") for line in lines]
-    assert head[2:] == ["SQLiteStore"]
+    assert head[2:] == ["SQLiteStore", "RedisStore", "RedisStore / ours"]
     assert [(row[0], row[1]) for row in table] == PROPAGATION_ROWS
     results = json.loads(file.read_text())["results"]
     assert list(results) == ["readers idle", "readers busy"]
-    assert all(list(by_name) == ["SQLiteStore"] for by_name in results.values())
+    assert all(
+        list(by_name) == ["SQLiteStore", "RedisStore"] for by_name in results.values()
+    )

@@ -785,6 +785,7 @@ def test_a_mark_that_a_replica_has_not_got_is_not_reported(
     url = replication.master.url
     store = opened(url, replicas=1)
     auth = guarding(store)
+    replication.wait_for_replica()
     with within(0.5, "a put"):
         put(store, "a")
     replication.wait_for_replica()
