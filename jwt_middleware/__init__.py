@@ -11,9 +11,10 @@ from .authenticator import Authenticator
 from .cookies import Cookie
 from .credentials import BearerHeader
 from .errors import AuthError
-from .issuer import TokenIssuer, TokenPair
+from .issuer import TokenIssuer
 from .jose import Key
 from .keys import StaticKeys
+from .pair import TokenPair
 from .remote import RemoteKeys
 from .rules import Rule
 from .store import MemoryStore

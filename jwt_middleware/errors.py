@@ -21,6 +21,8 @@ AuthError
 │   └── TokenBound
 ├── InsufficientScope        403
 ├── CrossOrigin              403
+├── InvalidGrant             400, for a token endpoint (RFC 6749 §5.2)
+│   └── RefreshReused
 └── Unavailable              503 with Retry-After
     ├── KeysUnavailable
     └── RevocationsUnavailable
@@ -206,6 +208,22 @@ class CrossOrigin(AuthError):
     description = "The request came from another origin."
     reason = "cross_origin"
     in_challenge = False
+
+
+class InvalidGrant(AuthError):
+    """A refresh token is forged, has ended, or was taken back."""
+
+    status = HTTPStatus.BAD_REQUEST
+    error = "invalid_grant"
+    description = "The refresh token is not valid."
+    reason = "invalid_grant"
+    in_challenge = False
+
+
+class RefreshReused(InvalidGrant):
+    """A refresh token was used before: who has stolen it, or from whom, is unknown."""
+
+    reason = "refresh_reused"
 
 
 class Unavailable(AuthError):

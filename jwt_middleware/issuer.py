@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .compact import MAX_LENGTH, read_json_object, write_json
-from .errors import InvalidToken, MalformedToken
+from .bridge import run
+from .claims import read_claims
+from .compact import MAX_LENGTH, write_json
+from .errors import InvalidGrant, InvalidToken
 from .jose import Key, sign_compact
 from .options import (
     SCOPE,
@@ -18,54 +18,18 @@ from .options import (
     read_clock,
     read_one_or_several,
     read_parts,
-    read_seconds,
     read_word,
     read_words,
 )
-from .policy import FOREIGN_CLAIMS
+from .pair import TokenPair
+from .refresh import Grant
+from .sessions import Sessions, read_limits, read_whole
+from .store import Store
 from .trust import TrustedIssuer
 
 TYPE = "at+jwt"
 LONGEST_ACCESS = 86400
 """Seconds; what a verifier accepts by default.  RFC 6750 §5.3 advises an hour."""
-OWN_CLAIMS = frozenset(
-    {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "scp", "cnf"}
-    | {"typ", "token_use", *FOREIGN_CLAIMS}
-)
-"""Names that we set ourselves, or that would make another kind of token."""
-
-SECRET_NAMES = frozenset(
-    """
-    password passwd passphrase pwd pin otp secret client_secret api_key private_key
-    secret_key access_token refresh_token id_token credit_card card_number pan cvc cvv
-    cvv2 iban ssn social_security_number recovery_code security_answer
-    """.replace("_", "").split()
-)
-"""Claims that are refused, compared without case, ``-`` and ``_``."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """What a login gives."""
-
-    access_token: str = field(repr=False)
-    expires_in: int
-    """Seconds from now."""
-    session_id: str = field(repr=False)
-    """``sid``; `Authenticator.revoke_session` ends it."""
-    refresh_token: str | None = field(default=None, repr=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The answer of a token endpoint (RFC 6749 §5.1), to be sent with
-        ``Cache-Control: no-store``."""
-        answer = {
-            "access_token": self.access_token,
-            "token_type": "Bearer",
-            "expires_in": self.expires_in,
-        }
-        if self.refresh_token is not None:
-            answer["refresh_token"] = self.refresh_token
-        return answer
 
 
 class TokenIssuer:
@@ -81,7 +45,13 @@ class TokenIssuer:
     - *issuer*: the ``iss``; the URL of the application.
     - *audience*: the ``aud``; one string or several.
     - *key*: a `Key` or several; the first signs, all are published.
+    - *store*: where the use of refresh tokens is marked; without one there are none.
     - *access_lifetime*: seconds, 600 by default, at most 86400.
+    - *session_lifetime*: seconds from the login, however often it is refreshed.
+    - *idle_lifetime*: seconds for which a refresh token may lie unused; None means
+      the whole session.
+    - *reuse_leeway*: seconds, at most 10, for which a refresh token that was used
+      gives the same successor again, for browser tabs that race.
 
     Raises ValueError for a key that cannot sign and for lifetimes out of bounds.
     """
@@ -92,56 +62,114 @@ class TokenIssuer:
         *,
         audience: str | Iterable[str],
         key: Key | Sequence[Key],
+        store: Store | None = None,
         access_lifetime: float = 600,
+        session_lifetime: float = 28800,
+        idle_lifetime: float | None = None,
+        reuse_leeway: float = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = read_word("issuer", issuer)
         self._audience = read_one_or_several("audience", audience, TEXT)
-        self._keys = (key,) if isinstance(key, Key) else read_parts("key", key, "sign")
-        if not self._keys or not self._keys[0].can_sign:
-            raise ValueError("key must be a private Key, or several, the first private")
-        self._lifetime = int(
-            read_seconds(
-                "access_lifetime", access_lifetime, least=1, most=LONGEST_ACCESS
-            )
+        self._keys = _read_keys(key)
+        self._lifetime = read_whole("access_lifetime", access_lifetime, LONGEST_ACCESS)
+        limits = read_limits(
+            self._lifetime, store, session_lifetime, idle_lifetime, reuse_leeway
         )
         self._trusted = TrustedIssuer(
-            self.issuer, audience=self._audience, keys=self._keys, types=(TYPE,)
+            self.issuer,
+            audience=self._audience,
+            keys=self._keys,
+            types=(TYPE,),
+            # Marks on a session have to last for as long as it can be refreshed.
+            max_lifetime=max(LONGEST_ACCESS, limits.lifetime),
         )
         self._now = read_clock(now)
+        self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
 
     def issue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
     ) -> TokenPair:
-        """Make a token for *subject*, who has just logged in: a new session.
+        """Make tokens for *subject*, who has just logged in: a new session.
 
         *scope* is one scope or several; *claims* are added as they are.  Anyone who
         holds the token can read them, so a name that clearly carries a secret is
         refused, like those that this method sets itself; only ``client_id`` may be
-        given, and is the issuer else.  Raises ValueError.
+        given, and is the issuer else.  Raises ValueError, and with a store
+        RevocationsUnavailable.  In a coroutine, await `aissue`.
         """
+        return run(self.aissue(subject, scope=scope, **claims))
+
+    async def aissue(
+        self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
+    ) -> TokenPair:
+        """Make tokens for a new session, like `issue`."""
         several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
         scopes = read_words("scope", several, SCOPE)
         added = read_claims(claims)
         if not isinstance(subject, str) or not subject:
             raise ValueError("subject must be a string that is not empty")
-        now, audience = int(self._now()), self._audience
+        grant = await self._sessions.begin(subject, scopes, added)
+        return self._pair(grant, grant.issued_at, scopes)
+
+    def refresh(
+        self, refresh_token: str, *, scope: str | Iterable[str] | None = None
+    ) -> TokenPair:
+        """Take a refresh token for new tokens of its session; it is used up by that.
+
+        One that comes again ends the whole session, unless it comes within
+        *reuse_leeway*: then the same successor is returned.  *scope* may only be
+        less than was granted, and is so for the access token alone.  Raises
+        InvalidGrant, and RevocationsUnavailable.  In a coroutine, await `arefresh`.
+        """
+        return run(self.arefresh(refresh_token, scope=scope))
+
+    async def arefresh(
+        self, refresh_token: str, *, scope: str | Iterable[str] | None = None
+    ) -> TokenPair:
+        """Take a refresh token for new tokens, like `refresh`."""
+        grant = await self._sessions.read(refresh_token)
+        scopes = _read_less(scope, grant.scopes)
+        successor = await self._sessions.use(grant)
+        return self._pair(successor, max(int(self._now()), successor.issued_at), scopes)
+
+    def end_session(self, refresh_token_or_sid: str) -> None:
+        """End a session: its refresh token and its access tokens, in every worker.
+
+        Raises InvalidGrant for a refresh token that is not of this issuer, and
+        RevocationsUnavailable.  In a coroutine, await `aend_session`.
+        """
+        run(self.aend_session(refresh_token_or_sid))
+
+    async def aend_session(self, refresh_token_or_sid: str) -> None:
+        """End a session, like `end_session`."""
+        await self._sessions.end(refresh_token_or_sid)
+
+    def _pair(self, grant: Grant, now: int, scopes: Sequence[str]) -> TokenPair:
+        lifetime = min(self._lifetime, grant.ends_at - now)
+        if lifetime <= 0:
+            raise InvalidGrant("the session is at its end")
+        audience = self._audience
         payload = {
             "client_id": self.issuer,  # the application is its own client
-            **added,
+            **grant.claims,
             "iss": self.issuer,
-            "sub": subject,
+            "sub": grant.subject,
             "aud": audience[0] if len(audience) == 1 else list(audience),
             "iat": now,
-            "exp": now + self._lifetime,
+            "exp": now + lifetime,
             "jti": secrets.token_urlsafe(16),
-            "sid": secrets.token_urlsafe(16),
+            "sid": grant.session_id,
         }
         if scopes:
             payload["scope"] = " ".join(scopes)
         self._ensure_acceptable(payload, now)
-        text = _sign(payload, self._keys[0])
-        return TokenPair(text, expires_in=self._lifetime, session_id=payload["sid"])
+        return TokenPair(
+            _sign(payload, self._keys[0]),
+            expires_in=lifetime,
+            session_id=grant.session_id,
+            refresh_token=self._sessions.write(grant),
+        )
 
     def _ensure_acceptable(self, claims: Mapping[str, Any], now: float) -> None:
         try:
@@ -162,39 +190,24 @@ class TokenIssuer:
         return self._trusted
 
 
-def read_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *claims* as whoever verifies the token will read them.
-
-    Raise ValueError for what is not JSON, and for what does not belong into a token
-    that anyone who holds it can read.
-    """
-    try:
-        plain = read_json_object(write_json(claims))
-    except (TypeError, ValueError, RecursionError, MalformedToken):
-        raise ValueError(
-            "the claims are not plain JSON: strings, numbers, lists, objects"
-        ) from None
-    if taken := sorted(OWN_CLAIMS & plain.keys()):
-        raise ValueError(
-            f"the claim {taken[0]!r} is set by the issuer, or means another token"
-        )
-    for name in _names(plain):
-        if re.sub(r"[-_]", "", name).lower() in SECRET_NAMES:
-            raise ValueError(
-                f"the claim {name!r} looks like a secret, and whoever holds a token "
-                "can read it: a JWT is signed, not encrypted; keep it in your database"
-            )
-    return plain
+def _read_keys(key: Key | Sequence[Key]) -> Sequence[Key]:
+    keys = (key,) if isinstance(key, Key) else read_parts("key", key, "sign")
+    if not keys or not keys[0].can_sign:
+        raise ValueError("key must be a private Key, or several, the first private")
+    return keys
 
 
-def _names(value: Any) -> Iterator[str]:
-    """Every name in a JSON value, at any depth."""
-    members = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict):
-        yield from value
-    if isinstance(value, (dict, list)):
-        for member in members:
-            yield from _names(member)
+def _read_less(
+    scope: str | Iterable[str] | None, granted: Sequence[str]
+) -> Sequence[str]:
+    """The scopes that are asked for.  Raise InvalidGrant for more than was granted."""
+    if scope is None:
+        return granted
+    several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
+    wanted = read_words("scope", several, SCOPE)
+    if more := set(wanted) - set(granted):
+        raise InvalidGrant(f"{len(more)} scopes more than were granted")
+    return wanted
 
 
 def _sign(claims: Mapping[str, Any], key: Key) -> str:

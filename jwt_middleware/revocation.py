@@ -46,9 +46,30 @@ class Revocations:
         if self._store is None:
             return
         self._ensure_remembered(token)
-        names = handles(token)
         issued = -math.inf if token.issued_at is None else math.floor(token.issued_at)
-        for name, mark in zip(names, await _look(self._store, names), strict=True):
+        await self._ensure_unmarked(handles(token), issued)
+
+    async def ensure_session_live(
+        self, issuer: str, sid: str, sub: str, issued: float
+    ) -> None:
+        """Raise TokenRevoked where a session was ended since *issued*."""
+        names = (handle("sid", issuer, sid), handle("sub", issuer, sub))
+        await self._ensure_unmarked(names, issued)
+
+    async def date_of(self, name: str) -> float | None:
+        """When *name* was marked, or None.  Raise RevocationsUnavailable."""
+        return (await _look(self.demand_store(), (name,)))[0]
+
+    async def use(self, name: str, at: float, until: float) -> bool:
+        """Mark *name* for the one use that there is.  False where it was used."""
+        try:
+            return bool(await ask(self.demand_store().add, name, at, until))
+        except Exception as error:  # whatever a store raises: it may have been used
+            raise RevocationsUnavailable(f"add: {type(error).__name__}") from error
+
+    async def _ensure_unmarked(self, names: Sequence[str], issued: float) -> None:
+        marks = await _look(self.demand_store(), names)
+        for name, mark in zip(names, marks, strict=True):
             # iat has whole seconds: in the second of the mark, the token is older.
             if mark is not None and mark >= issued:
                 raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")

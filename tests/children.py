@@ -75,16 +75,16 @@ def in_child(work: Callable[[], T]) -> T:
         return answer
 
 
-def at_once(work: Callable[[], T]) -> list[T]:
-    """What *work* returned in each of 16 threads that began together."""
+def at_once(work: Callable[[], T], count: int = THREADS) -> list[T]:
+    """What *work* returned in each of so many threads that began together."""
     answers: list[T] = []
-    barrier = threading.Barrier(THREADS)
+    barrier = threading.Barrier(count)
 
     def begin() -> None:
         barrier.wait()
         answers.append(work())
 
-    threads = [threading.Thread(target=begin) for _ in range(THREADS)]
+    threads = [threading.Thread(target=begin) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

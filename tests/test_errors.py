@@ -64,7 +64,7 @@ def test_a_challenge_tells_no_more_than_the_body_but_scopes(error: AuthError) ->
 @pytest.mark.parametrize("error", REFUSALS, ids=named)
 def test_codes_are_those_of_rfc_6750_where_it_has_one(error: AuthError) -> None:
     codes: dict[HTTPStatus, set[str | None]] = {
-        HTTPStatus.BAD_REQUEST: {"invalid_request"},
+        HTTPStatus.BAD_REQUEST: {"invalid_request", "invalid_grant"},
         HTTPStatus.UNAUTHORIZED: {None, "invalid_token"},
         HTTPStatus.FORBIDDEN: {"insufficient_scope", "cross_origin"},
         HTTPStatus.SERVICE_UNAVAILABLE: {"temporarily_unavailable"},

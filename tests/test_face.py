@@ -97,6 +97,8 @@ REFUSED = {
     "LifetimeExceeded": (401, "invalid_token", "lifetime_exceeded"),
     "TokenRevoked": (401, "invalid_token", "revoked"),
     "TokenBound": (401, "invalid_token", "sender_constrained"),
+    "InvalidGrant": (400, "invalid_grant", "invalid_grant"),
+    "RefreshReused": (400, "invalid_grant", "refresh_reused"),
     "InsufficientScope": (403, "insufficient_scope", "insufficient_scope"),
     "CrossOrigin": (403, "cross_origin", "cross_origin"),
     "Unavailable": (503, "temporarily_unavailable", "unavailable"),

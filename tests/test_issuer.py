@@ -12,9 +12,9 @@ import jwt
 import pytest
 
 from jwt_middleware import Authenticator, Key, StaticKeys, TokenIssuer, TokenPair
+from jwt_middleware.claims import OWN_CLAIMS, SECRET_NAMES
 from jwt_middleware.compact import MAX_LENGTH
 from jwt_middleware.errors import BadSignature, UnknownKey, WrongType
-from jwt_middleware.issuer import OWN_CLAIMS, SECRET_NAMES
 from jwt_middleware.jose import read_jws, sign_compact, verify_compact
 from jwt_middleware.jwk import PRIVATE_MEMBERS
 from jwt_middleware.policy import RFC9068_CLAIMS

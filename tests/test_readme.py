@@ -18,10 +18,10 @@ from jwt_middleware import (
     Key,
     StaticKeys,
     TokenIssuer,
+    claims,
     compact,
     errors,
     fetch,
-    issuer,
     keyset,
     strength,
     upkeep,
@@ -142,7 +142,7 @@ def test_numbers_and_names_are_those_of_the_code() -> None:
         TEXT.partition("and without regard to case")[2].partition(". So are")[0],
     )
     secret = {name.replace("_", "") for name in told if name != "_"}
-    assert secret == issuer.SECRET_NAMES
+    assert secret == claims.SECRET_NAMES
 
 
 def test_an_issuer_is_trusted_as_the_readme_says() -> None:

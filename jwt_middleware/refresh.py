@@ -1,0 +1,125 @@
+"""Refresh tokens: how a session goes on without a new login (RFC 6749 §6, RFC 9700).
+
+They are for their issuer alone, so they are signed by a secret that is derived from
+its key: no interface that takes access tokens has it, and two workers sign alike.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .compact import base64url_encode, read_json_object, write_json
+from .errors import InvalidGrant, InvalidToken, TokenExpired
+from .jose import Key, sign_compact, verify_compact
+from .policy import Policy
+
+TYPE = "refresh+jwt"
+CLOCKS_S = 5
+"""By which the clocks of our own workers may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a refresh token stands for, in one moment of its session."""
+
+    subject: str
+    session_id: str
+    identifier: str
+    issued_at: int
+    expires_at: int
+    """When this token ends, used or not."""
+    ends_at: int
+    """When the session ends, however often it is refreshed."""
+    scopes: tuple[str, ...]
+    claims: Mapping[str, Any]
+
+
+class RefreshTokens:
+    """Writes and reads the refresh tokens of *issuer*; the first of *keys* signs."""
+
+    def __init__(self, issuer: str, keys: Sequence[Key]) -> None:
+        self._issuer = issuer
+        self._secrets = tuple(_derived(key) for key in keys if key.can_sign)
+        self._policy = Policy(
+            issuer=issuer,
+            audiences=frozenset({issuer}),
+            types=frozenset({TYPE}),
+            leeway=CLOCKS_S,
+            max_lifetime=math.inf,
+        )
+
+    def write(self, grant: Grant) -> str:
+        """Return the token.  The same grant gives the same text."""
+        claims = {
+            "iss": self._issuer,
+            "aud": self._issuer,
+            "sub": grant.subject,
+            "sid": grant.session_id,
+            "jti": grant.identifier,
+            "iat": grant.issued_at,
+            "exp": grant.expires_at,
+            "session_ends_at": grant.ends_at,
+            "scope": " ".join(grant.scopes),
+            "claims": dict(grant.claims),
+        }
+        return sign_compact({"typ": TYPE}, write_json(claims), self._secrets[0])
+
+    def read(self, text: str, now: float) -> Grant:
+        """Return what *text* stands for, though it may have been used.
+
+        Raise InvalidGrant for what is forged, of another kind, or at its end.
+        """
+        grant = self.read_ended(text, now)
+        if grant.expires_at <= now:  # by our own clock, and without leeway
+            raise InvalidGrant(f"exp is {grant.expires_at}, now is {now:.0f}")
+        return grant
+
+    def read_ended(self, text: str, now: float) -> Grant:
+        """Return what *text* stands for, as for a logout.  Raise InvalidGrant."""
+        if not isinstance(text, str):
+            raise InvalidGrant(f"{type(text).__name__} is no text")
+        try:
+            header, payload = verify_compact(text, self._secrets)
+            claims = read_json_object(payload)
+            with suppress(TokenExpired):
+                self._policy.check(header, claims, now)
+        except InvalidToken as error:
+            raise InvalidGrant(f"{error.reason}: {error}") from error
+        return Grant(
+            subject=claims["sub"],
+            session_id=claims["sid"],
+            identifier=claims["jti"],
+            issued_at=claims["iat"],
+            expires_at=claims["exp"],
+            ends_at=claims["session_ends_at"],
+            scopes=tuple(claims["scope"].split()),
+            claims=claims["claims"],
+        )
+
+    def successor(self, grant: Grant, used_at: float, idle_lifetime: float) -> Grant:
+        """The grant that follows *grant*, which was used at a moment.
+
+        Nothing in it is random, so that all who were racing are given the same.
+        """
+        secret = self._secrets[0].to_jwk(private=True)["k"].encode()
+        digest = hmac.digest(secret, f"after {grant.identifier}".encode(), "sha256")
+        issued_at = max(int(used_at), grant.issued_at)
+        return replace(
+            grant,
+            identifier=base64url_encode(digest),
+            issued_at=issued_at,
+            expires_at=int(min(issued_at + idle_lifetime, grant.ends_at)),
+        )
+
+
+def _derived(key: Key) -> Key:
+    """A secret that only who has the private *key* can make."""
+    material = json.dumps(key.to_jwk(private=True), sort_keys=True).encode()
+    secret = hmac.digest(material, b"jwt_middleware refresh tokens", "sha256")
+    return Key.from_secret(secret, "HS256", kid=key.kid)

@@ -1,0 +1,139 @@
+"""How a session begins, goes on by one refresh token after the other, and ends."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import InvalidGrant, RefreshReused, TokenRevoked
+from .jose import Key
+from .options import read_seconds
+from .refresh import CLOCKS_S, Grant, RefreshTokens
+from .revocation import Revocations, handle
+from .store import Store
+from .trust import TrustedIssuer
+
+LONGEST = 30 * 86400
+"""Seconds of a session."""
+MOST_REUSE_LEEWAY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of sessions, in seconds."""
+
+    lifetime: int
+    idle_lifetime: int
+    reuse_leeway: float
+
+
+class Sessions:
+    """The sessions of one issuer.  Without a store there are no refresh tokens."""
+
+    def __init__(
+        self,
+        trusted: TrustedIssuer,
+        keys: Sequence[Key],
+        store: Store | None,
+        limits: Limits,
+        now: Callable[[], float],
+    ) -> None:
+        self._issuer = trusted.issuer
+        self._store = store
+        self._limits = limits
+        self._now = now
+        self._refresh = RefreshTokens(self._issuer, keys)
+        self._revocations = Revocations(store, {self._issuer: trusted}, now)
+
+    async def begin(
+        self, subject: str, scopes: tuple[str, ...], claims: Mapping[str, Any]
+    ) -> Grant:
+        """Begin a session, as of now."""
+        now = int(self._now())
+        if self._store is not None:
+            mark = await self._revocations.date_of(handle("sub", self._issuer, subject))
+            # After "log out everywhere" in the same second, a new login is newer.
+            now = now if mark is None else max(now, math.floor(mark) + 1)
+        return Grant(
+            subject=subject,
+            session_id=secrets.token_urlsafe(16),
+            identifier=secrets.token_urlsafe(32),
+            issued_at=now,
+            expires_at=now + self._limits.idle_lifetime,
+            ends_at=now + self._limits.lifetime,
+            scopes=scopes,
+            claims=claims,
+        )
+
+    async def read(self, refresh_token: str) -> Grant:
+        """Return what a token stands for.  Raise InvalidGrant where its session ended.
+
+        Whether it was used shows when it is used.
+        """
+        self._revocations.demand_store()
+        grant = self._refresh.read(refresh_token, self._now())
+        try:
+            await self._revocations.ensure_session_live(
+                self._issuer, grant.session_id, grant.subject, grant.issued_at
+            )
+        except TokenRevoked as error:
+            raise InvalidGrant(str(error)) from error
+        return grant
+
+    async def use(self, grant: Grant) -> Grant:
+        """Return the one successor of *grant*.  Raise RefreshReused for a second."""
+        now = self._now()
+        name = f"used {self._issuer} {grant.identifier}"
+        used_at: float | None = now
+        if not await self._revocations.use(name, now, grant.ends_at + CLOCKS_S):
+            used_at = await self._revocations.date_of(name)
+            if used_at is None or not self._is_race(now - used_at):
+                await self._revocations.revoke_session(grant.session_id, self._issuer)
+                raise RefreshReused("it was used before, so its session is ended")
+        return self._refresh.successor(
+            grant, used_at or now, self._limits.idle_lifetime
+        )
+
+    def _is_race(self, seconds: float) -> bool:
+        """Whether so little lies between two uses; without a leeway none ever is."""
+        return 0 < self._limits.reuse_leeway >= abs(seconds)
+
+    async def end(self, refresh_token_or_sid: str) -> None:
+        """End a session, by its ``sid`` or by a refresh token of it, used or not."""
+        sid = refresh_token_or_sid
+        if isinstance(sid, str) and sid.count(".") == 2:
+            sid = self._refresh.read_ended(sid, self._now()).session_id
+        await self._revocations.revoke_session(sid, self._issuer)
+
+    def write(self, grant: Grant) -> str | None:
+        """Return the refresh token, where there is a store to mark its use in."""
+        return None if self._store is None else self._refresh.write(grant)
+
+
+def read_limits(
+    access_lifetime: int,
+    store: Store | None,
+    session_lifetime: float,
+    idle_lifetime: float | None,
+    reuse_leeway: float,
+) -> Limits:
+    """Return the limits of sessions.  Raise ValueError where they contradict."""
+    lifetime = read_whole("session_lifetime", session_lifetime, LONGEST)
+    if store is None:  # then a session is one access token
+        lifetime = access_lifetime
+    if lifetime < access_lifetime:
+        raise ValueError("access_lifetime is longer than session_lifetime")
+    idle = lifetime if idle_lifetime is None else idle_lifetime
+    return Limits(
+        lifetime,
+        read_whole("idle_lifetime", idle, lifetime),
+        read_seconds("reuse_leeway", reuse_leeway, least=0, most=MOST_REUSE_LEEWAY),
+    )
+
+
+def read_whole(option: str, value: object, most: float) -> int:
+    """Return whole seconds, at least one."""
+    return int(read_seconds(option, value, least=1, most=most))
