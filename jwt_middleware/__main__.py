@@ -37,7 +37,8 @@ def main(
         parser.error("--session and --subject need --issuer, the iss of the tokens")
     try:
         name, at, until = _mark(chosen, now())
-        run(ask(open_store(chosen.store).put, name, at, until))
+        store = open_store(chosen.store, chosen.prefix)
+        run(ask(store.put, name, at, until))
     except Exception as error:  # for people: one line, and no traceback
         told = f"{type(error).__name__}: {shown(str(error))}"
         print(f"nothing was revoked: {told}", file=sys.stderr)
@@ -46,19 +47,25 @@ def main(
     return 0
 
 
-def open_store(url: str) -> Store:
-    """Open the store at *url*: ``sqlite:PATH``, or what `RedisStore` takes."""
+def open_store(url: str, prefix: str) -> Store:
+    """Open the store at *url*: ``sqlite:PATH``, or what `RedisStore` takes.
+
+    Raise ValueError where no worker reads there: a mark would be nobody's.
+    """
     scheme, _, path = url.partition(":")
     if scheme == "sqlite":
         from .sqlite import SQLiteStore
 
-        if not Path(path).exists():  # a new one would be nobody's
+        if not Path(path).exists():
             raise ValueError(f"there is no file {path!r}")
         return SQLiteStore(path)
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisStore
 
-        return RedisStore(url)
+        store = RedisStore(url, prefix=prefix)
+        if not store.has_readers():
+            raise ValueError("no worker reads there; look at --store and --prefix")
+        return store
     raise ValueError("the store is sqlite:PATH, or redis://... as RedisStore takes it")
 
 
@@ -71,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--token", metavar="FILE", help="with one token; - reads stdin")
     what.add_argument("--session", metavar="SID", help="what was issued in a session")
     what.add_argument("--subject", metavar="SUB", help="what was issued to somebody")
+    revoke.add_argument(
+        "--prefix",
+        default="jwt_middleware",
+        metavar="P",
+        help="that of the RedisStore (default: jwt_middleware)",
+    )
     revoke.add_argument("--issuer", metavar="ISS", help="the iss of the tokens")
     revoke.add_argument(
         "--max-lifetime",

@@ -13,6 +13,8 @@ from .token import Token
 
 logger = logging.getLogger("jwt_middleware")
 
+LATEST_S = 30.0
+"""Until the next look at the wall clock, which may be put forward."""
 AGAIN_S = 1.0
 """Until the next question, where nobody can say whether the token was revoked."""
 PART_S = 1.0
@@ -129,7 +131,8 @@ class Ending:
             await self._end(error)
         else:
             if mine == self._checks:  # else the answer is older than a question
-                self._come_back(self._judge.seconds_left(self._token))
+                left = self._judge.seconds_left(self._token)
+                self._come_back(min(left, LATEST_S))
 
     def _come_back(self, seconds: float) -> None:
         self._call_off()
@@ -153,8 +156,8 @@ class Ending:
     async def _say_goodbye(self) -> None:
         with suppress(Exception):  # of a server, for what it knows to be gone
             async with self._sending:
-                if self._is_open:  # the application may have closed it meanwhile
-                    self._is_open = False
+                is_open, self._is_open = self._is_open, False
+                if is_open:  # else the application has closed it meanwhile
                     await self._send(GOODBYE[self._is_websocket])
 
 

@@ -14,15 +14,25 @@ Mark = tuple[bytes, float, float]
 KEY_OCTETS = 12
 """Of the hash that stands for a name: of a million, no two are alike."""
 DRAWERS = 256
+REMEMBERED = 300
+"""Characters of a name whose hash is remembered."""
+KEPT_S = 3600
+"""For which marks that have ended are kept: our clock may be wrong, and put right."""
 SWEPT_AT_ONCE = 8
 """Drawers: a million marks are swept bit by bit, and nobody waits for long."""
 
 
-@lru_cache(maxsize=16_384)  # a token comes again and again
 def key_of(name: str) -> bytes:
     """Hash *name*, so that a store shows nobody's."""
+    return _remembered(name) if len(name) <= REMEMBERED else _hashed(name)
+
+
+def _hashed(name: str) -> bytes:
     octets = name.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(octets, digest_size=KEY_OCTETS).digest()
+
+
+_remembered = lru_cache(maxsize=16_384)(_hashed)  # a token comes again and again
 
 
 class Marks:
@@ -50,14 +60,10 @@ class Marks:
         """
         with self.lock:
             drawer = self._drawers[key[0]]
-            mark = drawer.get(key)
-            if until <= now:  # what has ended says nothing any more
+            mark = _merged(drawer.get(key), complex(at, until), now)
+            if mark is None or mark == drawer.get(key):
                 return False
-            if mark is not None and mark.imag > now:
-                at, until = max(at, mark.real), max(until, mark.imag)
-            if mark == complex(at, until):
-                return False
-            drawer[key] = complex(at, until)
+            drawer[key] = mark
             return True
 
     def merge_all(self, marks: Iterable[Mark], now: float) -> None:
@@ -65,20 +71,21 @@ class Marks:
         drawers = self._drawers
         with self.lock:
             for key, at, until in marks:
-                if until <= now:
-                    continue
                 drawer = drawers[key[0]]
-                if key in drawer and (mark := drawer[key]).imag > now:
-                    at, until = max(at, mark.real), max(until, mark.imag)
-                drawer[key] = complex(at, until)
+                mark = complex(at, until)
+                if key in drawer or until <= now:
+                    mark = _merged(drawer.get(key), mark, now)  # type: ignore[assignment]
+                if mark is not None:
+                    drawer[key] = mark
 
     def sweep(self, now: float) -> None:
-        """Drop the marks that have ended, of some drawers in turn."""
+        """Drop the marks that ended long ago, of some drawers in turn."""
+        end = now - KEPT_S
         for _ in range(SWEPT_AT_ONCE):
             with self.lock:
                 drawer = self._drawers[self._next]
                 self._drawers[self._next] = {
-                    key: mark for key, mark in drawer.items() if mark.imag > now
+                    key: mark for key, mark in drawer.items() if mark.imag > end
                 }
                 self._next = (self._next + 1) % DRAWERS
 
@@ -96,3 +103,18 @@ class Marks:
     def __len__(self) -> int:
         """Marks in memory, some that have ended included."""
         return sum(map(len, self._drawers))
+
+
+def _merged(old: complex | None, new: complex, now: float) -> complex | None:
+    """What stands after *new*; None where that changes nothing.
+
+    Of two that stand, the later date and end remain; what has ended says nothing of
+    what stands.
+    """
+    if new.imag <= now - KEPT_S:
+        return None
+    if old is None or old.imag <= now < new.imag:
+        return new
+    if new.imag <= now < old.imag:
+        return None
+    return complex(max(old.real, new.real), max(old.imag, new.imag))

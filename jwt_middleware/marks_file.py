@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .fork import rest_during_fork
+from .marks import KEPT_S
 from .replica import Replica
 
 SCHEMA = (
@@ -28,6 +29,7 @@ STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
 INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
 SWEEP = """DELETE FROM marks
 WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
+NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
 POLL_S = 0.03
 WAIT_S = 1.0
@@ -158,6 +160,9 @@ class _Connection:
         (version,) = self.db.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return
+        (newest,) = self.db.execute(NEWEST).fetchone()
+        if newest < self._seq:  # an older file was copied into this one
+            self._seq = 0
         for seq, key, at, until in self.db.execute(NEWER, (self._seq,)):
             replica.merge(key, at, until)
             self._seq = seq
@@ -207,7 +212,7 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _sweep(db: sqlite3.Connection, now: float) -> None:
-    db.execute(SWEEP, (now, SWEPT_AT_ONCE))
+    db.execute(SWEEP, (now - KEPT_S, SWEPT_AT_ONCE))
 
 
 def _standing(

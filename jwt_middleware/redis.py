@@ -23,7 +23,8 @@ from .replica import Replica
 from .stream import Stream
 
 CONNECT_S = 1.0
-LIMITS = ("socket_connect_timeout", "socket_timeout", "retry", "protocol")
+OWN = ("db", "username", "password")
+"""Options of the servers, which are not those of the sentinels."""
 URL = re.compile(
     r"(?P<scheme>redis|rediss|unix)(?:\+(?P<kind>sentinel|cluster))?://"
     r"(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@]*))?@)?"
@@ -103,8 +104,6 @@ class RedisStore:
 
     def put(self, name: str, at: float, until: float) -> None:
         key = key_of(name)
-        if until <= self._now():
-            return
         entry, reached = self._there.put([(key, at, until)], self._replicas)
         self._stream.wrote(entry)
         self._replica.merge(key, at, until)
@@ -125,6 +124,10 @@ class RedisStore:
         What is returned ends that.
         """
         return self._replica.watch(names, call)
+
+    def has_readers(self) -> bool:
+        """Whether a worker has ever looked under this prefix, in this database."""
+        return self._there.epoch() is not None
 
     def close(self) -> None:
         """Stop reading; a later look begins anew."""
@@ -157,7 +160,7 @@ class _Servers:
             nodes = [ClusterNode(*host) for host in self.hosts]  # type: ignore[no-untyped-call]
             return RedisCluster(startup_nodes=nodes, **options)
         if self.kind == "sentinel":
-            limits = {name: options[name] for name in LIMITS}
+            limits = {name: options[name] for name in options if name not in OWN}
             sentinel: Any = Sentinel(self.hosts, sentinel_kwargs=limits, **options)  # type: ignore[no-untyped-call]
             return sentinel.master_for(self.service)
         if self.hosts:

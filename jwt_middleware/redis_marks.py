@@ -12,10 +12,11 @@ import math
 import re
 import secrets
 import struct
+import threading
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Any
 
+from .fork import start_anew_after_fork
 from .marks import Mark
 
 PACKED = struct.Struct(">12sdd")
@@ -84,19 +85,34 @@ class RedisMarks:
         self._epoch = self._prefix + b"epoch"
         self._healer = self._prefix + b"healer"
 
-    @cached_property
-    def _reader(self) -> Any:
-        return self._connect(self._block_s + SILENCE_S)
+        self._none = self._prefix + b"none"
+        self._lock = threading.Lock()
+        self._clients: dict[float, Any] = {}
+        start_anew_after_fork(self)
 
-    @cached_property
+    @property
+    def _reader(self) -> Any:
+        return self._client(self._block_s + SILENCE_S)
+
+    @property
     def _writer(self) -> Any:
-        return self._connect(ANSWER_S)
+        return self._client(ANSWER_S)
+
+    def _client(self, answer_s: float) -> Any:
+        with self._lock:
+            if answer_s not in self._clients:
+                self._clients[answer_s] = self._connect(answer_s)
+            return self._clients[answer_s]
 
     def close(self) -> None:
         """Close the connections; they are opened again where they are needed."""
-        for name in ("_reader", "_writer"):
-            if client := self.__dict__.pop(name, None):
-                client.close()
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def start_anew(self) -> None:
+        self._lock, self._clients = threading.Lock(), {}
 
     def add(
         self, key: bytes, at: float, until: float, now: float
@@ -115,9 +131,9 @@ class RedisMarks:
         replicas have it, which is waited for."""
         keys, arguments = [self._sets, self._log], []
         for key, at, until in marks:
-            place = self._prefix + b"set:%d" % _hour(until)
+            place, forgotten = self.set_of(until)
             keys += [self._prefix + b"mark:" + key, place]
-            arguments += [_ends(until), _forgotten(until)]
+            arguments += [_ends(until), forgotten]
             arguments += [f"{_ends(until)} {at!r}", PACKED.pack(key, at, until)]
         if not replicas:
             entry = self._writer.eval(PUT, len(keys), *keys, *arguments)
@@ -128,6 +144,10 @@ class RedisMarks:
         entry, reached = pipeline.execute()
         return _expect(entry, ENTRY), int(reached)
 
+    def set_of(self, until: float) -> tuple[bytes, int]:
+        """Where a mark with this end lies, and when Redis may forget that."""
+        return self._prefix + b"set:%d" % _hour(until), _forgotten(until)
+
     def epoch(self, *, begins: bool = False) -> bytes | None:
         """A random value: where it is another one, Redis has begun anew."""
         epoch = self._reader.get(self._epoch)
@@ -135,6 +155,19 @@ class RedisMarks:
             self._reader.set(self._epoch, secrets.token_hex(8), nx=True)
             epoch = self._reader.get(self._epoch)
         return None if epoch is None else _expect(epoch)
+
+    def ensure_master(self) -> None:
+        """Raise where the server is a replica: it may be behind, and not know it."""
+        self._reader.delete(self._none)  # which changes nothing, and no replica does
+
+    def has_lost_sets(self, now: float) -> bool:
+        """Whether a set is gone before its time, as where Redis evicts keys."""
+        reader = self._reader
+        places = reader.zrange(self._sets, 0, -1, withscores=True)
+        return any(
+            forgotten > now + GRACE_S / 2 and not reader.exists(place)
+            for place, forgotten in places
+        )
 
     def has(self, entry: bytes) -> bool:
         """Whether the log goes back to *entry*, and nothing before it is lost."""

@@ -85,12 +85,18 @@ class Replica:
 
     def merge(self, key: bytes, at: float, until: float) -> None:
         """Take a mark over, and tell who watches for it."""
-        if self.marks.merge(key, at, until, self.now()):
+        now = self.now()
+        if self.marks.merge(key, at, until, now):
             self._watchers.call(key)
+        if self._thread is None:  # which would sweep
+            self.marks.sweep(now)
 
     def merge_all(self, marks: Iterable[Mark]) -> None:
-        """Take many marks over; whoever watches looks again."""
+        """Take many marks over; `tell_all` is to follow."""
         self.marks.merge_all(marks, self.now())
+
+    def tell_all(self) -> None:
+        """Let all who watch look again."""
         self._watchers.call_all()
 
     def confirm(self, as_of: float) -> None:
@@ -129,7 +135,7 @@ class Replica:
 
     def _forget(self) -> None:
         self._thread, self._stop, self._loaded = None, threading.Event(), Latch()
-        self.as_of = -math.inf
+        self.as_of, self._is_failing = -math.inf, False
 
     def _begin(self) -> None:
         with self._starting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import struct
 import threading
@@ -19,6 +20,8 @@ logger = logging.getLogger("jwt_middleware")
 
 CHECK_S = 1.0
 """Between two looks whether Redis has begun anew."""
+WHOLE_S = 60.0
+"""Between two looks whether it has evicted marks."""
 MOST_OWN = 1000
 HEALED_AT_ONCE = 500
 HEALER_S = 10
@@ -34,6 +37,7 @@ class Stream:
         self._own: set[bytes] = set()
         """Entries that we wrote, and have not read yet."""
         self._epoch: bytes | None = None
+        self._seen_whole = -math.inf
         self._debts = _Debts()
         start_anew_after_fork(self)
 
@@ -42,6 +46,11 @@ class Stream:
         if len(self._own) >= MOST_OWN:  # nobody looks here, so nobody reads
             self._own.clear()
         self._own.add(entry)
+        if _order(entry) <= _order(self._last):  # the thread was faster
+            self._own.discard(entry)
+
+    def __repr__(self) -> str:
+        return "Redis"
 
     def start_anew(self) -> None:
         self._debts = _Debts()  # the parent's are its own to give back
@@ -58,7 +67,7 @@ class Stream:
             self._take(entries, replica)
             is_behind = len(entries) == READ_AT_ONCE  # there may be more
             if not entries or as_of - checked > CHECK_S:
-                self._ensure_same_epoch()
+                self._ensure_same(replica)
                 checked = as_of
             if not is_behind:
                 replica.confirm(as_of)
@@ -69,21 +78,38 @@ class Stream:
 
         Whether it was copied.  What Redis came back without is given back to it.
         """
-        there, epoch = self._there, self._there.epoch(begins=True)
+        there = self._there
+        epoch = there.epoch(begins=True)
+        there.ensure_master()
         known = (self._last, *tuple(self._own))
         if epoch == self._epoch and all(there.has(entry) for entry in known):
             return False
         newest = there.newest()  # before the copy: what comes meanwhile is read then
         there.copy_to(replica.merge_all)
-        if self._epoch is not None:
-            self._debts.are_owed = True
+        replica.tell_all()
+        is_news = self._epoch is None
+        self._debts = _Debts()
+        self._debts.are_owed = not is_news or self._has_lost_sets(replica)
         self._own.difference_update(known)
         self._last, self._epoch = newest, epoch
         return True
 
-    def _ensure_same_epoch(self) -> None:
-        if self._there.epoch() != self._epoch:
+    def _ensure_same(self, replica: Replica) -> None:
+        """Raise ConnectionError where Redis is not what it was, so that we begin."""
+        there = self._there
+        there.ensure_master()
+        is_same = there.epoch() == self._epoch
+        if not is_same or (self._last and not there.has(self._last)):
             raise ConnectionError("Redis has begun anew")
+        if replica.clock() - self._seen_whole > WHOLE_S:
+            self._debts.are_owed |= self._has_lost_sets(replica)
+
+    def _has_lost_sets(self, replica: Replica) -> bool:
+        self._seen_whole = replica.clock()
+        is_lost = self._there.has_lost_sets(replica.now())
+        if is_lost:
+            logger.error("Redis has evicted marks: set its maxmemory-policy noeviction")
+        return is_lost
 
     def _take(
         self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]], replica: Replica
@@ -97,6 +123,10 @@ class Stream:
             self._last = identifier
 
 
+def _order(entry: bytes) -> tuple[int, ...]:
+    return tuple(map(int, entry.split(b"-"))) if entry else ()
+
+
 class _Debts:
     """Marks that we hold, and that Redis may have lost.
 
@@ -105,13 +135,24 @@ class _Debts:
     """
 
     def __init__(self) -> None:
-        self.are_owed = self.are_given_back = False
+        self.are_owed = self.are_given_back = self._has_failed = False
         self._name = secrets.token_hex(8).encode()
         self._missing: Iterator[Mark] = iter(())
         self._batch: list[Mark] = []
 
     def give_back(self, there: RedisMarks, replica: Replica) -> None:
-        """Write some of them, if there are any and nobody else does."""
+        """Write some of them, if there are any and nobody else does.
+
+        Where that fails, the reading goes on, and it is tried again.
+        """
+        try:
+            self._give_back(there, replica)
+        except Exception as error:  # of a library
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            self._has_failed = True
+            logger.log(level, "marks cannot be given back: %s", type(error).__name__)
+
+    def _give_back(self, there: RedisMarks, replica: Replica) -> None:
         if not self.are_owed or not there.may_heal(self._name, HEALER_S):
             return
         if not self.are_given_back:

@@ -10,7 +10,8 @@ class Watchers:
     """Calls by name; each may stand under several names, and a name have several."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # One may be removed by the garbage collector, in the midst of what is below.
+        self._lock = threading.RLock()
         self._calls: dict[Hashable, set[Callable[[], None]]] = {}
 
     def add(
@@ -37,7 +38,7 @@ class Watchers:
     def call_all(self) -> None:
         """Make every call."""
         with self._lock:
-            every = set().union(*self._calls.values())
+            every = set().union(*list(self._calls.values()))
         for call in every:
             call()
 

@@ -15,7 +15,7 @@ from jwt_middleware.__main__ import main
 from jwt_middleware.errors import TokenRevoked
 from jwt_middleware.sqlite import SQLiteStore
 
-from .redis_server import RedisServer
+from .redis_server import RedisServer, eventually
 from .servers import ROOT
 
 ISSUER = "https://app.example"
@@ -121,15 +121,29 @@ def test_it_runs_as_a_command(path: Path) -> None:
     assert is_revoked(pair.access_token, path)
 
 
-def test_a_store_in_redis_does_as_well() -> None:
+def is_over(auth: Authenticator, text: str) -> bool:
+    try:
+        auth.authenticate(text)
+    except TokenRevoked:
+        return True
+    return False
+
+
+def test_a_store_in_redis_does_as_well(capsys: pytest.CaptureFixture[str]) -> None:
     from jwt_middleware.redis import RedisStore
 
     pair = MINT.issue("alice")
     with RedisServer() as server:
         words = [f"--issuer={ISSUER}", f"--session={pair.session_id}"]
-        assert main(["revoke", f"--store={server.url}", *words]) == 0
-        store = RedisStore(server.url)
+        assert main(["revoke", f"--store={server.url}", *words]) == 1
+        assert "no worker reads there" in capsys.readouterr().err
+        store = RedisStore(server.url, prefix="shop")
         auth = Authenticator(MINT.trusted(), store=store)
+        assert auth.authenticate(pair.access_token)
+        assert main(["revoke", f"--store={server.url}", *words]) == 1
+        words.append("--prefix=shop")
+        assert main(["revoke", f"--store={server.url}", *words]) == 0
+        eventually(lambda: is_over(auth, pair.access_token), "the mark arrives")
         with pytest.raises(TokenRevoked):
             auth.authenticate(pair.access_token)
         store.close()

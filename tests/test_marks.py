@@ -10,7 +10,14 @@ from math import inf
 
 import pytest
 
-from jwt_middleware.marks import DRAWERS, KEY_OCTETS, SWEPT_AT_ONCE, Marks, key_of
+from jwt_middleware.marks import (
+    DRAWERS,
+    KEPT_S,
+    KEY_OCTETS,
+    SWEPT_AT_ONCE,
+    Marks,
+    key_of,
+)
 
 from .children import THREADS, at_once
 from .servers import ROOT, TIMEOUT_S
@@ -132,9 +139,22 @@ def test_what_ended_says_nothing_any_more(marks: Marks) -> None:
 
 
 def test_a_mark_that_has_ended_is_not_taken(marks: Marks) -> None:
-    assert marks.merge(KEY, 1.0, NOW, NOW) is False
-    assert marks.merge(KEY, 1.0, NOW - 1, NOW) is False
+    assert marks.merge(KEY, 1.0, NOW - KEPT_S, NOW) is False
+    assert marks.merge(KEY, 1.0, NOW - KEPT_S - 1, NOW) is False
     assert len(marks) == 0
+
+
+def test_a_clock_that_was_wrong_and_is_put_right_takes_nothing_away(
+    marks: Marks,
+) -> None:
+    """A machine that began two hours ahead would else never know of the mark."""
+    for ahead in (60.0, KEPT_S - 1.0):
+        key = key_of(f"{ahead}")
+        marks.merge(key, 5.0, NOW + 30, NOW + ahead)
+        marks.merge(key, 3.0, NOW + 20, NOW + ahead)
+        sweep_all(marks, NOW + ahead)
+        assert marks.look(key, NOW + ahead) is None
+        assert marks.look(key, NOW) == 5.0
 
 
 def test_a_mark_may_never_end(marks: Marks) -> None:
@@ -169,12 +189,12 @@ def test_a_sweep_drops_what_ended_and_nothing_else(marks: Marks) -> None:
         marks.merge(key_of(f"{number}"), float(number), NOW + 1 + number % 2, NOW)
     sweep_all(marks, NOW)
     assert len(marks) == 2_000
-    sweep_all(marks, NOW + 1)
+    sweep_all(marks, NOW + 1 + KEPT_S)
     assert len(marks) == 1_000
     for number in range(2_000):
         expected = float(number) if number % 2 else None
         assert marks.look(key_of(f"{number}"), NOW + 1) == expected
-    sweep_all(marks, NOW + 2)
+    sweep_all(marks, NOW + 2 + KEPT_S)
     assert len(marks) == 0
 
 
@@ -184,10 +204,10 @@ def test_drawers_are_swept_in_turn(marks: Marks) -> None:
         marks.merge(key_in(drawer), 1.0, NOW + 1, NOW)
     for turn in range(SWEEPS):
         assert len(marks) == DRAWERS - turn * SWEPT_AT_ONCE
-        marks.sweep(NOW + 1)
+        marks.sweep(NOW + 1 + KEPT_S)
     assert len(marks) == 0
     marks.merge(key_in(0), 1.0, NOW + 3, NOW + 2)
-    marks.sweep(NOW + 3)
+    marks.sweep(NOW + 3 + KEPT_S)
     assert len(marks) == 0, "the turn has not come round"
 
 
@@ -275,7 +295,9 @@ def test_no_mark_is_lost_between_threads_that_sweep(marks: Marks) -> None:
         mine = next(turns)
         for number in range(200):
             marks.merge(key_of(f"{mine} {number}"), 1.0, NOW + 1, NOW)
-            marks.merge(key_of(f"ended {mine} {number}"), 1.0, NOW, NOW - 1)
+            marks.merge(
+                key_of(f"ended {mine} {number}"), 1.0, NOW - KEPT_S, NOW - KEPT_S - 1
+            )
             marks.merge(key_of("shared"), float(mine), NOW + 1, NOW)
             marks.sweep(NOW)
 

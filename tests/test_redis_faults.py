@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -815,3 +816,59 @@ def test_without_a_replica_nobody_is_told_that_there_is_one(
     with within(1.5, "a put"), pytest.raises(TimeoutError, match="0 of 1"):
         put(store, "a")
     put(opened(server.url), "a")
+
+
+# What a review found
+
+
+def test_a_replica_that_is_behind_is_not_taken_for_fresh(
+    replication: Replication, opened: Open
+) -> None:
+    """A name that leads to a master of yesterday, say, which hears nothing any more."""
+    with Proxy(replication.master) as proxy:
+        store = opened(proxy.url, max_staleness=1.0)
+        put(store, "before")
+        assert look(store, "before") == [1.0]
+        replication.wait_for_replica()
+        replication.part()
+        lead_to(proxy, replication.replica)
+        replication.replica.command("REPLICAOF", "127.0.0.1", "1")
+        eventually(lambda: is_stale(store), "it is not believed")
+
+
+def test_a_second_loss_while_the_first_is_healed_is_healed_too(
+    server: RedisServer, opened: Open
+) -> None:
+    """What was given back to the one that died is owed again."""
+    ours, names = opened(server.url), [f"{number}" for number in range(3_000)]
+    for first in range(0, len(names), 1_000):
+        marks = [(key_of(n), 1.0, time.time() + LIFE_S) for n in names[first:][:1000]]
+        ours._there.put(marks)
+    ensure_all_arrive(ours, names, "the marks arrive")
+    server.restart()
+    theirs = opened(server.url)
+    eventually(lambda: _some(theirs, names), "the healing has begun")
+    server.restart()
+    ensure_all_arrive(opened(server.url), names, "all is given back")
+
+
+def _some(store: RedisStore, names: list[str]) -> bool:
+    with suppress(Stale):
+        return any(look(store, *names))
+    return False
+
+
+def test_marks_that_redis_evicted_are_noticed_and_given_back(
+    server: RedisServer, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A set that is gone before its time; the other keys tell nothing."""
+    ours = opened(server.url)
+    put(ours, "a", "b")
+    assert look(ours, "a") == [1.0]
+    sets: Any = server.command("KEYS", "*:set:*")
+    for key in sets:
+        server.command("DEL", key)
+    assert look(opened(server.url), "a") == [None]
+    eventually(lambda: "noeviction" in caplog.text, "it is told of")
+    ours._stream._seen_whole = -math.inf
+    eventually(lambda: look(opened(server.url), "a", "b") == [1.0, 1.0], "all is there")

@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 from jwt_middleware.bridge import ask, run
-from jwt_middleware.marks import DRAWERS, SWEPT_AT_ONCE, key_of
+from jwt_middleware.marks import DRAWERS, KEPT_S, SWEPT_AT_ONCE, key_of
 from jwt_middleware.replica import FIRST_WAIT_S, LONGEST_WAIT_S, SWEEP_S, Replica, Stale
 
 from .children import THREADS, at_once, in_child
@@ -427,8 +427,8 @@ def test_marks_that_ended_are_dropped_bit_by_bit(bench: Bench) -> None:
     bench.load()
     for number in range(500):
         bench.mark(f"{number}", until=NOW + 1)
-    bench.mark("stays", 7.0)
-    bench.wall.now += 1
+    bench.mark("stays", 7.0, until=inf)
+    bench.wall.now += 1 + KEPT_S
     sizes = []
     for _ in range(DRAWERS // SWEPT_AT_ONCE):
         bench.clock.now += SWEEP_S
@@ -492,6 +492,8 @@ def test_many_marks_at_once_are_seen_and_call_who_watches(bench: Bench) -> None:
     bench.replica.watch(["a"], lambda: called.append("a"))
     bench.order(lambda r: r.merge_all([(key_of("a"), 7.0, inf), (key_of("b"), 8.0, 0)]))
     assert bench.look("a", "b") == [7.0, None]
+    assert called == []
+    bench.order(lambda r: r.tell_all())
     assert called == ["a"]
 
 
@@ -639,3 +641,17 @@ def test_who_watched_in_the_parent_is_not_called_in_the_child() -> None:
     assert in_child(work) == []
     replica.merge(key_of("a"), 7.0, NOW + 1)
     assert called == [os.getpid()]
+
+
+def test_a_child_begins_with_the_marks_that_are_held() -> None:
+    """What happens in the child, seen in this process."""
+    _, replica = steady()
+    replica.merge(key_of("a"), 7.0, NOW + 9)
+    called: list[None] = []
+    replica.watch(["a"], lambda: called.append(None))
+    replica.start_anew()
+    assert replica.as_of == -inf
+    replica.merge(key_of("a"), 8.0, NOW + 9)
+    assert called == []
+    assert run(ask(replica.look, ["a"])) == [8.0]
+    replica.close()

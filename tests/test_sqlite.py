@@ -22,8 +22,10 @@ from typing import Any
 
 import pytest
 
+from jwt_middleware import marks_file
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import RevocationsUnavailable
+from jwt_middleware.marks import KEPT_S
 from jwt_middleware.marks_file import POLL_S, SWEPT_AT_ONCE, WAIT_S
 from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.store import Store
@@ -202,7 +204,7 @@ def test_marks_that_ended_leave_the_file(opened: Open, path: Path) -> None:
     for number in range(5):
         store.put(f"stays {number}", 1.0, FAR)
     assert ensure_sound(path) == count + 5
-    wall.now += 1
+    wall.now += 1 + KEPT_S
     for left in (2 * SWEPT_AT_ONCE, SWEPT_AT_ONCE, 0, 0):
         store.put("stays 1", 1.0, FAR)
         assert ensure_sound(path) == left + 5
@@ -1032,3 +1034,21 @@ def test_a_file_that_may_only_be_read_refuses_the_mark(
     assert not is_revoked
     public_folder.chmod(0o755)
     store.close()
+
+
+def test_a_repr_tells_the_file(path: Path) -> None:
+    store = SQLiteStore(path)
+    assert repr(store) == f"<SQLiteStore '{path}'>"
+    store.close()
+
+
+def test_a_file_that_stays_locked_is_told_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks_file, "MAKE_S", 0.0)
+    monkeypatch.setattr(marks_file, "WAIT_S", 0.0)
+    SQLiteStore(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ValueError, match="cannot be a store: database is locked"):
+            SQLiteStore(path)
