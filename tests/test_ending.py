@@ -29,6 +29,7 @@ from jwt_middleware import (
 )
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.bridge import instant
+from jwt_middleware.ending import Ending
 from jwt_middleware.token import KEY
 
 from .asgi_checker import App, Message, Receive, Scope, Send
@@ -1116,3 +1117,23 @@ async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
     assert store.looks == 3 * MANY
     assert idle < 0.5
     assert not store._watchers._calls
+
+
+async def test_what_the_app_has_closed_meanwhile_is_not_closed_again(
+    auth: Authenticator,
+) -> None:
+    """While the goodbye was waiting for its turn."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise NotImplementedError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "websocket", "path": "/"}
+    token = await auth.aauthenticate(mint_token())
+    ending = Ending(auth, token, scope, receive, send)
+    await ending.send({"type": "websocket.close", "code": 1000})
+    await ending._say_goodbye()
+    assert [message["code"] for message in sent] == [1000]

@@ -604,3 +604,15 @@ def test_what_a_parent_owes_is_not_its_childs() -> None:
     stream.start_anew()
     assert not stream._debts.are_owed
     assert stream._debts._name != before
+
+
+def test_a_child_has_connections_of_its_own() -> None:
+    """And no lock that a thread of the parent holds."""
+    there = RedisStore("redis://127.0.0.1:1")._there
+    before = there._reader
+    assert there._reader is before
+    with there._lock:
+        there.start_anew()
+        assert there._reader is not before
+    there.close()
+    before.close()

@@ -464,3 +464,17 @@ def test_a_wrong_type_is_told_to_the_log_alone() -> None:
         app.issuer.refresh(app.issuer.issue("alice").access_token)
     assert not isinstance(refusal.value, WrongType)
     assert refusal.value.status == 400
+
+
+def test_a_session_that_ends_while_it_is_refreshed_gives_nothing() -> None:
+    wall = Clock(NOW)
+
+    class Slow(MemoryStore):
+        def add(self, name: str, at: float, until: float) -> bool:
+            wall.now += 28800
+            return super().add(name, at, until)
+
+    issuer = TokenIssuer(URL, audience="app", key=KEY, store=Slow(wall), now=wall)
+    pair = issuer.issue("alice")
+    with pytest.raises(InvalidGrant, match="at its end"):
+        issuer.refresh(pair.refresh_token or "")

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -1052,3 +1052,45 @@ def test_a_file_that_stays_locked_is_told_of(
         db.execute("BEGIN IMMEDIATE")
         with pytest.raises(ValueError, match="cannot be a store: database is locked"):
             SQLiteStore(path)
+
+
+def test_a_file_that_is_locked_for_a_moment_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks_file, "WAIT_S", 0.0)
+    SQLiteStore(path).close()
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as db,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        db.execute("BEGIN IMMEDIATE")
+        making = pool.submit(SQLiteStore, path)
+        assert not wait([making], timeout=5 * POLL_S).done
+        db.execute("ROLLBACK")
+        making.result(TIMEOUT_S).close()
+
+
+def test_an_older_file_that_is_copied_into_this_one_is_read_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    """As by an operator who restores it while the workers run."""
+    ours, copy = SQLiteStore(tmp_path / "marks.db"), tmp_path / "copy.db"
+    look(ours, "a")
+    with closing(sqlite3.connect(tmp_path / "marks.db")) as db:
+        with closing(sqlite3.connect(copy)) as empty:
+            db.backup(empty)
+        for number in range(5):
+            ours.put(f"{number}", 1.0, time.time() + 1000)
+        deadline = time.monotonic() + TIMEOUT_S
+        while ours._file._reader.connection()._seq < 5:
+            assert time.monotonic() < deadline
+            time.sleep(POLL_S)
+        with closing(sqlite3.connect(copy)) as empty:
+            empty.backup(db)
+        theirs = SQLiteStore(tmp_path / "marks.db")
+        theirs.put("new", 2.0, time.time() + 1000)
+        while look(ours, "new") != [2.0]:
+            assert time.monotonic() < deadline
+            time.sleep(POLL_S)
+    for store in (ours, theirs):
+        store.close()
