@@ -19,7 +19,8 @@ A browser sends a cookie:
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
 restart and all workers sign alike; keep users and their hashes in a database; set
 require_https=True, and tell Werkzeug of your proxy (ProxyFix); start it with gunicorn.
-MemoryStore serves one process: what one worker revokes, another does not know of.
+MemoryStore serves one process; SQLiteStore serves all workers of a machine, RedisStore
+all machines.
 """
 
 from __future__ import annotations
