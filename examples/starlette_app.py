@@ -19,7 +19,7 @@ A browser sends a cookie; a WebSocket at /ws takes either:
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
 restart and all workers sign alike; keep users and their hashes in a database; set
 require_https=True, and tell uvicorn of your proxy (--proxy-headers).  MemoryStore
-serves one process; SQLiteStore serves all workers of a machine, RedisStore all machines.
+serves one process; SQLiteStore serves all workers of a machine, RedisStore all of them.
 """
 
 from __future__ import annotations
