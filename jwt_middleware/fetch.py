@@ -1,7 +1,7 @@
 """Documents of an issuer, fetched so that nobody on the way can do harm.
 
 By the standard library, which follows no redirect, keeps no cookie and reads no
-``.netrc``.  What it needs is imported when something is fetched, and not before.
+``.netrc``.  What it needs is imported when keys are first to be fetched (`prepare`).
 """
 
 from __future__ import annotations

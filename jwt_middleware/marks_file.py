@@ -83,9 +83,8 @@ class MarksFile:
         with self.writing() as db:
             _sweep(db, now)
             standing_at, standing_until = _standing(db, key, now) or (at, until)
-            at, until = max(at, standing_at), max(until, standing_until)
-            if until > now:
-                _insert(db, key, at, until)
+            # Also one that has ended by our clock, which may be wrong.
+            _insert(db, key, max(at, standing_at), max(until, standing_until))
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -49,7 +49,7 @@ class RedisStore:
 
     >>> store = RedisStore("rediss://user:password@redis.example:6380/0")
 
-    - *url*: ``redis://``, ``rediss://`` (TLS) or ``unix://`` as redis-py reads them;
+    - *url*: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password;
       ``redis+sentinel://host:26379,host:26379/service/0``; and
       ``redis+cluster://host:6379``; each with TLS as ``rediss+...``.
     - *max_staleness*: seconds for which a worker may have heard nothing.

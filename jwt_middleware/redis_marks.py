@@ -84,7 +84,6 @@ class RedisMarks:
         self._log = self._prefix + b"log"
         self._epoch = self._prefix + b"epoch"
         self._healer = self._prefix + b"healer"
-
         self._none = self._prefix + b"none"
         self._lock = threading.Lock()
         self._clients: dict[float, Any] = {}

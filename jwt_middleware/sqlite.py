@@ -21,7 +21,7 @@ class SQLiteStore:
     It survives a restart.  Each process holds a copy in memory, so that a request
     reads no file; what one worker marks, the others see within a tenth of a second.
     Where the file cannot be read for *max_staleness* seconds, requests with a token
-    are answered 503, and what is not on the disk counts as not revoked: `put` raises.
+    are answered 503.  What cannot be written to the disk is not revoked: `put` raises.
     Not for network file systems, where SQLite's locks do not hold.
 
     Raises ValueError where the file cannot be made, or is another program's.

@@ -164,15 +164,15 @@ class StoreSuite:
         assert self.look(store, "a") == [float(THREADS - 1)]
 
 
-def at_once(work: Callable[[], Any]) -> list[Any]:
-    """What *work* returned in each of 16 threads that began together."""
-    barrier, answers = threading.Barrier(THREADS), []
+def at_once(work: Callable[[], Any], count: int = THREADS) -> list[Any]:
+    """What *work* returned in each of *count* threads that began together."""
+    barrier, answers = threading.Barrier(count), []
 
     def begin() -> None:
         barrier.wait()
         answers.append(work())
 
-    threads = [threading.Thread(target=begin) for _ in range(THREADS)]
+    threads = [threading.Thread(target=begin) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from jwt_middleware.testing import THREADS, at_once
+
 from .servers import TIMEOUT_S
+
+__all__ = ["THREADS", "Child", "at_once", "child", "in_child"]
 
 T = TypeVar("T")
 
-THREADS = 16
 FORK = multiprocessing.get_context("fork")
 
 
@@ -73,20 +75,3 @@ def in_child(work: Callable[[], T]) -> T:
         one.process.join(TIMEOUT_S)
         assert one.process.exitcode == 0
         return answer
-
-
-def at_once(work: Callable[[], T], count: int = THREADS) -> list[T]:
-    """What *work* returned in each of so many threads that began together."""
-    answers: list[T] = []
-    barrier = threading.Barrier(count)
-
-    def begin() -> None:
-        barrier.wait()
-        answers.append(work())
-
-    threads = [threading.Thread(target=begin) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers

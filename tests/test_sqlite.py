@@ -1094,3 +1094,13 @@ def test_an_older_file_that_is_copied_into_this_one_is_read_from_its_beginning(
             time.sleep(POLL_S)
     for store in (ours, theirs):
         store.close()
+
+
+def test_what_has_ended_by_our_clock_is_put_all_the_same(path: Path) -> None:
+    """It may be ahead, and another worker's right."""
+    wrong, right = (SQLiteStore(path, now=Clock(NOW + ahead)) for ahead in (60, 0))
+    wrong.put("a", 7.0, NOW + 30)
+    assert look(wrong, "a") == [None]
+    assert look(right, "a") == [7.0]
+    for store in (wrong, right):
+        store.close()
