@@ -4,7 +4,8 @@ AuthError
 ├── NoCredentials            401, a challenge without an error
 ├── InvalidRequest           400
 │   ├── MultipleCredentials
-│   └── InsecureTransport
+│   ├── InsecureTransport
+│   └── InvalidTokenRequest
 ├── InvalidToken             401
 │   ├── MalformedToken
 │   ├── UnknownIssuer
@@ -20,9 +21,12 @@ AuthError
 │   ├── TokenRevoked
 │   └── TokenBound
 ├── InsufficientScope        403
+├── StepUpRequired           401
 ├── CrossOrigin              403
-├── InvalidGrant             400, for a token endpoint (RFC 6749 §5.2)
-│   └── RefreshReused
+├── UnsupportedGrantType     400, as the next two, for a token endpoint
+├── InvalidGrant             400
+│   ├── RefreshReused
+│   └── InvalidScope
 └── Unavailable              503 with Retry-After
     ├── KeysUnavailable
     └── RevocationsUnavailable
@@ -30,6 +34,7 @@ AuthError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -92,6 +97,13 @@ class InsecureTransport(InvalidRequest):
 
     description = "The access token was sent over plain http."
     reason = "insecure_transport"
+
+
+class InvalidTokenRequest(InvalidRequest):
+    """What came to a token endpoint is not written as RFC 6749 §6 asks."""
+
+    description = "The token request is malformed."
+    reason = "malformed_token_request"
 
 
 class InvalidToken(AuthError):
@@ -200,6 +212,22 @@ class InsufficientScope(AuthError):
         return {**super().challenged(), "scope": " ".join(self.scopes)}
 
 
+class StepUpRequired(AuthError):
+    """The token is good, but its user must log in again, or better (RFC 9470)."""
+
+    error = "insufficient_user_authentication"
+    description = "A more recent or a stronger authentication is required."
+    reason = "step_up_required"
+
+    def __init__(self, message: str, *, demanded: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.demanded = demanded
+        """Parameters of the challenge: ``acr_values``, ``max_age``."""
+
+    def challenged(self) -> dict[str, str]:
+        return {**super().challenged(), **self.demanded}
+
+
 class CrossOrigin(AuthError):
     """A cookie came along, but its owner's page did not send the request."""
 
@@ -210,8 +238,18 @@ class CrossOrigin(AuthError):
     in_challenge = False
 
 
+class UnsupportedGrantType(AuthError):
+    """A token endpoint was asked for another grant than a refresh token's."""
+
+    status = HTTPStatus.BAD_REQUEST
+    error = "unsupported_grant_type"
+    description = "The grant type is not supported."
+    reason = "unsupported_grant_type"
+    in_challenge = False
+
+
 class InvalidGrant(AuthError):
-    """A refresh token is forged, has ended, or was taken back."""
+    """A refresh token is forged, has ended, or was taken back (RFC 6749 §5.2)."""
 
     status = HTTPStatus.BAD_REQUEST
     error = "invalid_grant"
@@ -224,6 +262,14 @@ class RefreshReused(InvalidGrant):
     """A refresh token was used before: who has stolen it, or from whom, is unknown."""
 
     reason = "refresh_reused"
+
+
+class InvalidScope(InvalidGrant):
+    """More scope was asked for than was granted."""
+
+    error = "invalid_scope"
+    description = "The requested scope exceeds the scope granted."
+    reason = "invalid_scope"
 
 
 class Unavailable(AuthError):

@@ -10,7 +10,7 @@ from typing import Any
 from .bridge import run
 from .claims import read_claims
 from .compact import MAX_LENGTH, write_json
-from .errors import InvalidGrant, InvalidToken
+from .errors import InvalidGrant, InvalidScope, InvalidToken
 from .jose import Key, sign_compact
 from .options import (
     SCOPE,
@@ -200,13 +200,13 @@ def _read_keys(key: Key | Sequence[Key]) -> Sequence[Key]:
 def _read_less(
     scope: str | Iterable[str] | None, granted: Sequence[str]
 ) -> Sequence[str]:
-    """The scopes that are asked for.  Raise InvalidGrant for more than was granted."""
+    """The scopes that are asked for.  Raise InvalidScope for more than was granted."""
     if scope is None:
         return granted
     several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
     wanted = read_words("scope", several, SCOPE)
     if more := set(wanted) - set(granted):
-        raise InvalidGrant(f"{len(more)} scopes more than were granted")
+        raise InvalidScope(f"{len(more)} scopes more than were granted")
     return wanted
 
 

@@ -10,7 +10,12 @@ import pytest
 
 from jwt_middleware import AuthError
 from jwt_middleware.challenge import Challenge, reply_to
-from jwt_middleware.errors import InsufficientScope, NoCredentials, Unavailable
+from jwt_middleware.errors import (
+    InsufficientScope,
+    NoCredentials,
+    StepUpRequired,
+    Unavailable,
+)
 
 from .conftest import Mint, authenticator
 from .doors import Door
@@ -27,6 +32,8 @@ def an(kind: type[AuthError]) -> AuthError:
     """One of *kind*, with a message that must not get out."""
     if issubclass(kind, InsufficientScope):
         return kind('leaked\r\n"', scopes=("read", "write"))
+    if issubclass(kind, StepUpRequired):
+        return kind('leaked\r\n"', demanded={"acr_values": "gold", "max_age": "60"})
     return kind('leaked\r\n"')
 
 
@@ -64,7 +71,8 @@ def test_there_is_always_a_challenge_with_the_realm(error: AuthError) -> None:
     """RFC 9110 §15.5.2 needs one with a 401, and allows it with the rest (§11.6.1)."""
     challenge = dict(reply_to(error, ("Bearer",), "api").headers)["WWW-Authenticate"]
     assert challenge.startswith('Bearer realm="api"')
-    tells = error.error not in (None, "invalid_grant") and error.status not in (
+    of_grants = ("invalid_grant", "invalid_scope", "unsupported_grant_type")
+    tells = error.error not in (None, *of_grants) and error.status not in (
         HTTPStatus.SERVICE_UNAVAILABLE,
         *([] if isinstance(error, InsufficientScope) else [HTTPStatus.FORBIDDEN]),
     )

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from jwt_middleware import AuthError, errors
-from jwt_middleware.errors import InsufficientScope, Unavailable, shown
+from jwt_middleware.errors import InsufficientScope, StepUpRequired, Unavailable, shown
 
 from .test_challenge import REFUSALS, kinds, named
 
@@ -55,17 +55,21 @@ def test_the_message_is_for_the_log_alone(error: AuthError) -> None:
 @pytest.mark.parametrize("error", REFUSALS, ids=named)
 def test_a_challenge_tells_no_more_than_the_body_but_scopes(error: AuthError) -> None:
     extra = error.challenged().items() - error.told().items()
-    expected = (
-        {("scope", "read write")} if isinstance(error, InsufficientScope) else set()
-    )
+    expected: set[tuple[str, str]] = set()
+    if isinstance(error, InsufficientScope):
+        expected = {("scope", "read write")}
+    if isinstance(error, StepUpRequired):  # RFC 9470 §3
+        expected = {("acr_values", "gold"), ("max_age", "60")}
     assert extra == expected
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=named)
 def test_codes_are_those_of_rfc_6750_where_it_has_one(error: AuthError) -> None:
     codes: dict[HTTPStatus, set[str | None]] = {
-        HTTPStatus.BAD_REQUEST: {"invalid_request", "invalid_grant"},
-        HTTPStatus.UNAUTHORIZED: {None, "invalid_token"},
+        HTTPStatus.BAD_REQUEST: {"invalid_request"}  # and those of RFC 6749 §5.2
+        | {"invalid_grant", "invalid_scope", "unsupported_grant_type"},
+        HTTPStatus.UNAUTHORIZED: {None, "invalid_token"}
+        | {"insufficient_user_authentication"},  # RFC 9470 §3
         HTTPStatus.FORBIDDEN: {"insufficient_scope", "cross_origin"},
         HTTPStatus.SERVICE_UNAVAILABLE: {"temporarily_unavailable"},
     }
