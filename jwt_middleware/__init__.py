@@ -17,6 +17,7 @@ from .keys import StaticKeys
 from .pair import TokenPair
 from .remote import RemoteKeys
 from .rules import Rule
+from .session_cookies import SessionCookies
 from .store import MemoryStore
 from .token import Token, current_token
 from .trust import TrustedIssuer
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryStore",
     "RemoteKeys",
     "Rule",
+    "SessionCookies",
     "StaticKeys",
     "Token",
     "TokenIssuer",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply
+from .credentials import Renewal
 from .ending import Ending
 from .options import read_flag
 from .request import Request, is_upgrade
@@ -18,6 +19,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
+
+BEGINNINGS = (
+    "http.response.start",
+    "websocket.accept",
+    "websocket.http.response.start",
+)
+"""The messages that carry the headers of an answer."""
 
 
 class JWTMiddleware:
@@ -60,6 +68,8 @@ class JWTMiddleware:
             return
         set_current_token(decision.token)
         inner = attached(scope, headers, decision.token)
+        if decision.renewal is not None:
+            send = renewing(decision.renewal, send)
         if decision.token is None or scope["type"] not in self._ends:
             await self.app(inner, receive, send)
             return
@@ -83,6 +93,22 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
         raw_path=(scope.get("raw_path") or b"").decode("latin-1").partition("?")[0],
         is_websocket=is_websocket or is_upgrade(header("upgrade")),
     )
+
+
+def renewing(renewal: Renewal, send: Send) -> Send:
+    """A *send* that completes *renewal* as the answer begins."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in BEGINNINGS:
+            headers = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in message.get("headers", ())
+            ]
+            completed = await renewal.complete(message.get("status", 101), headers)
+            message = {**message, "headers": encoded(completed)}
+        await send(message)
+
+    return sending
 
 
 def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
@@ -110,11 +136,19 @@ async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _respond(reply: Reply, kind: str, send: Send) -> None:
-    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
+    headers = encoded(reply.headers)
     await send(
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
     )
     await send({"type": f"{kind}.body", "body": reply.body})
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers
+    ]
 
 
 def _without_root(path: str, root: str) -> str:

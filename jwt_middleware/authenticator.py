@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from .bridge import run
 from .challenge import Reply, reply_to
-from .credentials import BearerHeader, Source, ensure_unbound, extract
+from .credentials import (
+    BearerHeader,
+    Credentials,
+    Renewal,
+    Source,
+    ensure_unbound,
+    extract,
+    read_sources,
+)
 from .errors import (
     AuthError,
     InsecureTransport,
     MalformedToken,
+    TokenExpired,
     Unavailable,
     shown,
 )
 from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
-from .rules import Rule, match
+from .rules import Rule, match, read_rules
 from .store import Store
 from .token import Token
-from .trust import TrustedIssuer
+from .trust import TrustedIssuer, read_issuers
 from .verifier import Verifier
 
 logger = logging.getLogger("jwt_middleware")
+
+Divert = Callable[[AuthError, Request], Reply | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,8 @@ class Pass:
     """The request may go on, with the token that it showed."""
 
     token: Token | None
+    renewal: Renewal | None = None
+    """To be completed when the answer begins."""
 
 
 class Authenticator:
@@ -71,13 +83,15 @@ class Authenticator:
         cache_size: int = 10_000,
         now: Callable[[], float] = time.time,
     ) -> None:
-        trusted = _read_issuers(issuers)
+        trusted = read_issuers(issuers)
         if store is not None:
             read_parts("store", (store,), *METHODS)
         self._revocations = Revocations(store, trusted, read_clock(now))
         self._verifier = Verifier(trusted, self._revocations, now)
-        self._sources = _read_sources(sources)
-        self._rules = _read_rules(rules)
+        self._sources = read_sources(sources)
+        diverts = (getattr(source, "divert", None) for source in self._sources)
+        self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
+        self._rules = read_rules(rules)
         self._schemes = tuple(
             dict.fromkeys(source.challenge for source in self._sources)
         )
@@ -127,27 +141,46 @@ class Authenticator:
         if all(rule.public for rule in rules):
             return Pass(None)
         try:
-            token = await self._authenticate(request)
+            found = await self._authenticate(request)
             for rule in rules:
-                rule.permit(token)
+                rule.permit(found.token)
         except AuthError as error:
-            return self._refuse(error, request)
-        return Pass(token)
+            return self.refuse(error, request)
+        return found
 
-    async def _authenticate(self, request: Request) -> Token | None:
+    async def _authenticate(self, request: Request) -> Pass:
         credentials = extract(request, self._sources)
         if credentials is None:
-            return None
+            return Pass(None)
         if self._require_https and not request.is_secure:
             raise InsecureTransport(f"the server says {shown(request.scheme)}")
-        token = await self._verifier.verify(credentials.text)
+        token, renewal = await self._verify(credentials, request)
         await credentials.source.confirm(credentials, token, request)
-        return token
+        return Pass(token, renewal)
 
-    def _refuse(self, error: AuthError, request: Request) -> Reply:
+    async def _verify(
+        self, credentials: Credentials, request: Request
+    ) -> tuple[Token, Renewal | None]:
+        try:
+            return await self._verifier.verify(credentials.text), None
+        except TokenExpired:
+            renew = getattr(credentials.source, "renew", None)
+            renewal = None if renew is None else await renew(request)
+            if renewal is None:
+                raise
+        return await self._verifier.verify(renewal.access_token), renewal
+
+    def refuse(self, error: AuthError, request: Request) -> Reply:
+        """The reply that tells the client of *error*, which is logged.
+
+        For a framework, where an application raised it itself.
+        """
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         method, path = shown(request.method), shown(request.path)
         logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, error)
+        for divert in self._diverts:
+            if diverted := divert(error, request):
+                return diverted
         reply = reply_to(error, self._schemes, self._realm)
         return replace(reply, body=b"") if request.method == "HEAD" else reply
 
@@ -217,30 +250,3 @@ def ensure_authenticator(auth: object) -> None:
             f"auth is {type(auth).__name__}; "
             "write JWTMiddleware(app, Authenticator(...))"
         )
-
-
-def _read_issuers(issuers: Sequence[TrustedIssuer]) -> Mapping[str, TrustedIssuer]:
-    if not issuers:
-        raise ValueError("no issuer; write Authenticator(TrustedIssuer(...))")
-    for issuer in issuers:
-        if not isinstance(issuer, TrustedIssuer):
-            raise ValueError(f"{type(issuer).__name__} is no TrustedIssuer")
-    named = {issuer.issuer: issuer for issuer in issuers}
-    if len(named) != len(issuers):
-        raise ValueError("an issuer stands twice; give one all its audiences and keys")
-    return named
-
-
-def _read_sources(sources: Iterable[Source]) -> Sequence[Source]:
-    found = read_parts("sources", sources, "challenge", "find", "confirm")
-    if not found or any(a == b for a, b in combinations(found, 2)):
-        raise ValueError("name at least one source, and none twice")
-    return found
-
-
-def _read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
-    found = read_parts("rules", rules, "covers", "permit")
-    for earlier, later in combinations(found, 2):
-        if earlier.shadows(later):
-            logger.warning("%r never applies: it stands after %r", later, earlier)
-    return found

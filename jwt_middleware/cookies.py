@@ -29,9 +29,9 @@ class Cookie:
     A page of another origin can make the browser send it.  So a request that may
     change something has to be same-origin by ``Sec-Fetch-Site``, else by
     ``Origin``, or to come from one of *trusted_origins*, which are compared to the
-    letter.  A WebSocket handshake carries no ``Sec-Fetch-Site`` and is judged by
-    ``Origin``, though its method is safe.  A request with neither header comes
-    from no browser, and passes.
+    letter.  A WebSocket handshake is judged by ``Origin`` where it has one, though
+    its method is safe.  A request with neither header comes from no browser, and
+    passes.
     """
 
     name: str = "__Host-access"
@@ -63,8 +63,15 @@ class Cookie:
         self, credentials: Credentials, token: Token, request: Request
     ) -> None:
         ensure_unbound(token)
-        if request.method in SAFE_METHODS and not request.is_websocket:
-            return
+        if request.method not in SAFE_METHODS or request.is_websocket:
+            self.ensure_own_page(request)
+
+    def ensure_own_page(self, request: Request) -> None:
+        """Raise CrossOrigin where *request* came from another site's page.
+
+        For what changes something before there is a token, such as a login: another
+        site could else log the user in as somebody else.
+        """
         if not self._is_from_own_page(request):
             origins = shown(",".join(request.header("origin")))
             raise CrossOrigin(f"Origin is {origins}")
@@ -74,7 +81,7 @@ class Cookie:
         if origin in self.trusted_origins:
             return True
         site = ",".join(request.header("sec-fetch-site"))
-        if site and not request.is_websocket:
+        if site and not (origin and request.is_websocket):
             return site in ("same-origin", "none")
         return not origin or _is_same_origin(origin, request)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Protocol
 
 from .compact import MAX_LENGTH
 from .errors import InvalidRequest, MalformedToken, MultipleCredentials, TokenBound
-from .options import read_word
+from .options import read_parts, read_word
 from .request import Request
 from .token import Token
 
@@ -34,6 +35,24 @@ class Source(Protocol):
         self, credentials: Credentials, token: Token, request: Request
     ) -> None:
         """Raise AuthError where *token*, though good, was not the sender's to send."""
+        ...
+
+    # A source may also have
+    #     async def renew(self, request) -> Renewal | None
+    # which is asked where the token that it found has expired, and
+    #     divert(self, error, request) -> Reply | None
+    # which may answer a refused request otherwise, such as by a redirect to a login.
+
+
+class Renewal(Protocol):
+    """Credentials that a request is served with in place of those that expired."""
+
+    access_token: str
+
+    async def complete(
+        self, status: int, headers: Sequence[tuple[str, str]]
+    ) -> Sequence[tuple[str, str]]:
+        """Return *headers* of the answer, with what the client is to send next."""
         ...
 
 
@@ -122,3 +141,11 @@ def extract(request: Request, sources: Sequence[Source]) -> Credentials | None:
     if len(found) > 1:
         raise MultipleCredentials("credentials in more than one place")
     return found[0] if found else None
+
+
+def read_sources(sources: Iterable[Source]) -> Sequence[Source]:
+    """Return at least one source, none twice.  Raise ValueError."""
+    found = read_parts("sources", sources, "challenge", "find", "confirm")
+    if not found or any(a == b for a, b in combinations(found, 2)):
+        raise ValueError("name at least one source, and none twice")
+    return found

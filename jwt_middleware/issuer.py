@@ -87,6 +87,11 @@ class TokenIssuer:
         self._now = read_clock(now)
         self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
 
+    @property
+    def reuse_leeway(self) -> float:
+        """Seconds for which tabs may race; none without refresh tokens."""
+        return self._sessions.reuse_leeway
+
     def issue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
     ) -> TokenPair:
@@ -95,8 +100,9 @@ class TokenIssuer:
         *scope* is one scope or several; *claims* are added as they are.  Anyone who
         holds the token can read them, so a name that clearly carries a secret is
         refused, like those that this method sets itself; only ``client_id`` may be
-        given, and is the issuer else.  Raises ValueError, and with a store
-        RevocationsUnavailable.  In a coroutine, await `aissue`.
+        given, and is the issuer else.  ``auth_time`` is now, unless it is given; for
+        step-up (RFC 9470) add ``acr`` and ``amr``.  Raises ValueError, and with a
+        store RevocationsUnavailable.  In a coroutine, await `aissue`.
         """
         return run(self.aissue(subject, scope=scope, **claims))
 
@@ -106,11 +112,12 @@ class TokenIssuer:
         """Make tokens for a new session, like `issue`."""
         several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
         scopes = read_words("scope", several, SCOPE)
-        added = read_claims(claims)
+        # RFC 9068 §2.2.1: the moment of the login, however often it is refreshed.
+        added = read_claims({"auth_time": int(self._now()), **claims})
         if not isinstance(subject, str) or not subject:
             raise ValueError("subject must be a string that is not empty")
         grant = await self._sessions.begin(subject, scopes, added)
-        return self._pair(grant, grant.issued_at, scopes)
+        return self._pair(grant, scopes)
 
     def refresh(
         self, refresh_token: str, *, scope: str | Iterable[str] | None = None
@@ -130,8 +137,26 @@ class TokenIssuer:
         """Take a refresh token for new tokens, like `refresh`."""
         grant = await self._sessions.read(refresh_token)
         scopes = _read_less(scope, grant.scopes)
-        successor = await self._sessions.use(grant)
-        return self._pair(successor, max(int(self._now()), successor.issued_at), scopes)
+        return self._pair(await self._sessions.use(grant), scopes)
+
+    async def apeek(self, refresh_token: str) -> TokenPair:
+        """The tokens of the session as it stands; *refresh_token* stays unused.
+
+        For who has to answer a request before the session may go on.  Raises like
+        `arefresh`: one that was used before ends the session.
+        """
+        grant = await self._sessions.read(refresh_token)
+        await self._sessions.ensure_unused(grant)
+        return self._pair(grant, grant.scopes)
+
+    async def arenew(self, refresh_token: str) -> TokenPair | None:
+        """Take a refresh token that `apeek` found unused for new tokens.
+
+        None where another request was faster, which is no theft.
+        """
+        grant = await self._sessions.read(refresh_token)
+        successor = await self._sessions.try_use(grant)
+        return None if successor is None else self._pair(successor, grant.scopes)
 
     def end_session(self, refresh_token_or_sid: str) -> None:
         """End a session: its refresh token and its access tokens, in every worker.
@@ -145,7 +170,8 @@ class TokenIssuer:
         """End a session, like `end_session`."""
         await self._sessions.end(refresh_token_or_sid)
 
-    def _pair(self, grant: Grant, now: int, scopes: Sequence[str]) -> TokenPair:
+    def _pair(self, grant: Grant, scopes: Sequence[str]) -> TokenPair:
+        now = max(int(self._now()), grant.issued_at)
         lifetime = min(self._lifetime, grant.ends_at - now)
         if lifetime <= 0:
             raise InvalidGrant("the session is at its end")
@@ -164,11 +190,13 @@ class TokenIssuer:
         if scopes:
             payload["scope"] = " ".join(scopes)
         self._ensure_acceptable(payload, now)
+        refresh_token = self._sessions.write(grant)
         return TokenPair(
             _sign(payload, self._keys[0]),
             expires_in=lifetime,
             session_id=grant.session_id,
-            refresh_token=self._sessions.write(grant),
+            refresh_token=refresh_token,
+            refresh_expires_in=grant.expires_at - now if refresh_token else None,
         )
 
     def _ensure_acceptable(self, claims: Mapping[str, Any], now: float) -> None:

@@ -16,6 +16,8 @@ class TokenPair:
     session_id: str = field(repr=False)
     """``sid``; `Authenticator.revoke_session` ends it."""
     refresh_token: str | None = field(default=None, repr=False)
+    refresh_expires_in: int | None = None
+    """Seconds from now, by which the refresh token has to be used."""
 
     def as_dict(self) -> dict[str, Any]:
         """The answer of a token endpoint (RFC 6749 §5.1), to be sent with

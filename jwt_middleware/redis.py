@@ -96,8 +96,6 @@ class RedisStore:
 
     def add(self, name: str, at: float, until: float) -> bool:
         key, now = key_of(name), self._now()
-        if until <= now:
-            return True
         stood = self._there.add(key, at, until, now)
         self._replica.merge(key, *(stood or (at, until)))
         return stood is None

@@ -37,6 +37,9 @@ local standing = redis.call('GET', KEYS[1])
 if standing and tonumber(string.match(standing, '^%S+')) > tonumber(ARGV[1]) then
     return standing
 end
+if tonumber(string.match(ARGV[2], '^%S+')) <= tonumber(ARGV[1]) then
+    return 1
+end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('EXPIREAT', KEYS[1], ARGV[3])
 return 1

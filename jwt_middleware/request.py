@@ -30,6 +30,15 @@ class Request:
         """Whether nobody on the way could read along, as far as the server knows."""
         return self.scheme in ("https", "wss")
 
+    @property
+    def is_navigation(self) -> bool:
+        """Whether a browser opens a page by it, as far as it tells."""
+        if self.method != "GET" or self.is_websocket:
+            return False
+        if mode := ",".join(self.header("sec-fetch-mode")):
+            return mode == "navigate"
+        return ",".join(self.header("accept")).startswith("text/html")
+
 
 def is_upgrade(values: Iterable[str]) -> bool:
     """Whether an ``Upgrade`` header asks for a WebSocket, as it does in HTTP/1.1.

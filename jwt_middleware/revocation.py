@@ -60,6 +60,10 @@ class Revocations:
         """When *name* was marked, or None.  Raise RevocationsUnavailable."""
         return (await _look(self.demand_store(), (name,)))[0]
 
+    async def is_used(self, name: str) -> bool:
+        """Whether *name* was used, also by another worker.  Marks nothing."""
+        return not await self.use(name, 0.0, 0.0)
+
     async def use(self, name: str, at: float, until: float) -> bool:
         """Mark *name* for the one use that there is.  False where it was used."""
         try:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from posixpath import normpath
 from unicodedata import normalize
 from urllib.parse import unquote
 
-from .errors import InsufficientScope, NoCredentials
-from .options import SCOPE, read_flag, read_words
+from .errors import NoCredentials
+from .options import SCOPE, read_flag, read_parts, read_words
 from .request import Request
+from .requirement import ensure_scopes
 from .token import Token
+
+logger = logging.getLogger("jwt_middleware")
 
 METHOD = re.compile(r"[A-Z][A-Z0-9-]*")  # methods have a case: "get" would never match
 TWO_WAYS = re.compile(
@@ -89,10 +94,17 @@ class Rule:
         if token is None:
             if not self.admits_anonymous:
                 raise NoCredentials("no credentials")
-        elif missing := [scope for scope in self.scopes if scope not in token.scopes]:
-            raise InsufficientScope(
-                f"lacks {' '.join(missing)}", scopes=tuple(self.scopes)
-            )
+        else:
+            ensure_scopes(token, self.scopes)
+
+
+def read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
+    """Return *rules*.  One that can never apply is logged."""
+    found = read_parts("rules", rules, "covers", "permit")
+    for earlier, later in combinations(found, 2):
+        if earlier.shadows(later):
+            logger.warning("%r never applies: it stands after %r", later, earlier)
+    return found
 
 
 def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:

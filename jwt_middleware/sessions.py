@@ -48,6 +48,11 @@ class Sessions:
         self._refresh = RefreshTokens(self._issuer, keys)
         self._revocations = Revocations(store, {self._issuer: trusted}, now)
 
+    @property
+    def reuse_leeway(self) -> float:
+        """Seconds for which tabs may race; none without refresh tokens."""
+        return 0 if self._store is None else self._limits.reuse_leeway
+
     async def begin(
         self, subject: str, scopes: tuple[str, ...], claims: Mapping[str, Any]
     ) -> Grant:
@@ -71,7 +76,7 @@ class Sessions:
     async def read(self, refresh_token: str) -> Grant:
         """Return what a token stands for.  Raise InvalidGrant where its session ended.
 
-        Whether it was used shows when it is used.
+        Whether it was used is not asked here.
         """
         self._revocations.demand_store()
         grant = self._refresh.read(refresh_token, self._now())
@@ -84,22 +89,45 @@ class Sessions:
         return grant
 
     async def use(self, grant: Grant) -> Grant:
-        """Return the one successor of *grant*.  Raise RefreshReused for a second."""
-        now = self._now()
-        name = f"used {self._issuer} {grant.identifier}"
-        used_at: float | None = now
-        if not await self._revocations.use(name, now, grant.ends_at + CLOCKS_S):
-            used_at = await self._revocations.date_of(name)
-            if used_at is None or not self._is_race(now - used_at):
-                await self._revocations.revoke_session(grant.session_id, self._issuer)
-                raise RefreshReused("it was used before, so its session is ended")
-        return self._refresh.successor(
-            grant, used_at or now, self._limits.idle_lifetime
-        )
+        """Return the one successor of *grant*.
 
-    def _is_race(self, seconds: float) -> bool:
-        """Whether so little lies between two uses; without a leeway none ever is."""
-        return 0 < self._limits.reuse_leeway >= abs(seconds)
+        Raise RefreshReused for a second use, and end the session.
+        """
+        successor = await self.try_use(grant)
+        if successor is None:
+            raise await self._end_reused(grant)
+        return successor
+
+    async def try_use(self, grant: Grant) -> Grant | None:
+        """Return the one successor of *grant*, or None for a second use."""
+        now, name = self._now(), self._use_of(grant)
+        if await self._revocations.use(name, now, grant.ends_at + CLOCKS_S):
+            used_at: float | None = now
+        else:
+            used_at = await self._raced_at(grant)
+        if used_at is None:
+            return None
+        return self._refresh.successor(grant, used_at, self._limits.idle_lifetime)
+
+    async def ensure_unused(self, grant: Grant) -> None:
+        """Raise RefreshReused where *grant* was used, and end the session."""
+        is_used = await self._revocations.is_used(self._use_of(grant))
+        if is_used and await self._raced_at(grant) is None:
+            raise await self._end_reused(grant)
+
+    def _use_of(self, grant: Grant) -> str:
+        return f"used {self._issuer} {grant.identifier}"
+
+    async def _raced_at(self, grant: Grant) -> float | None:
+        """When *grant* was used, if so shortly ago that tabs may be racing."""
+        used_at = await self._revocations.date_of(self._use_of(grant))
+        leeway = self._limits.reuse_leeway
+        is_race = used_at is not None and 0 < leeway >= abs(self._now() - used_at)
+        return used_at if is_race else None
+
+    async def _end_reused(self, grant: Grant) -> RefreshReused:
+        await self._revocations.revoke_session(grant.session_id, self._issuer)
+        return RefreshReused("it was used before, so its session is ended")
 
     async def end(self, refresh_token_or_sid: str) -> None:
         """End a session, by its ``sid`` or by a refresh token of it, used or not."""

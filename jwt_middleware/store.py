@@ -20,7 +20,12 @@ class Store(Protocol):
     """
 
     def add(self, name: str, at: float, until: float) -> bool | Awaitable[bool]:
-        """Mark *name* if it is not; atomic.  False where it was marked."""
+        """Mark *name* if it is not; atomic.  False where it was marked.
+
+        With an *until* that has passed nothing is marked, and the answer is the same:
+        so one may ask of a name that another worker has added.  After False, `look`
+        in this process says since when.
+        """
         ...
 
     def put(self, name: str, at: float, until: float) -> Awaitable[None] | None:

@@ -98,6 +98,12 @@ class StoreSuite:
         self.call(store.put, "a", 1.0, NOW + 10)
         assert self.call(store.add, "a", 2.0, NOW + 10) is False
 
+    def test_an_add_that_has_ended_only_asks(self, store: Store) -> None:
+        assert self.call(store.add, "a", 0.0, 0.0) is True
+        assert self.call(store.add, "a", 1.0, NOW + 10) is True
+        assert self.call(store.add, "a", 0.0, 0.0) is False
+        assert self.look(store, "a") == [1.0]
+
     def test_a_mark_ends(self, store: Store, clock: Clock) -> None:
         """At its end, not after it; then the name is free."""
         self.call(store.put, "a", 1.0, NOW + 10)

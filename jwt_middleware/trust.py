@@ -105,6 +105,22 @@ class TrustedIssuer:
         return f"<TrustedIssuer {self.issuer!r}>"
 
 
+def read_issuers(issuers: Iterable[TrustedIssuer]) -> Mapping[str, TrustedIssuer]:
+    """Return at least one issuer, each under its name.  Raise ValueError."""
+    named: dict[str, TrustedIssuer] = {}
+    for issuer in issuers:
+        if not isinstance(issuer, TrustedIssuer):
+            raise ValueError(f"{type(issuer).__name__} is no TrustedIssuer")
+        if issuer.issuer in named:
+            raise ValueError(
+                "an issuer stands twice; give one all its audiences and keys"
+            )
+        named[issuer.issuer] = issuer
+    if not named:
+        raise ValueError("no issuer; write Authenticator(TrustedIssuer(...))")
+    return named
+
+
 def _read_keys(
     keys: Keys | None, issuer: str, algorithms: tuple[str, ...]
 ) -> KeySource:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .authenticator import Authenticator, ensure_authenticator
 from .bridge import run
 from .challenge import Reply
+from .credentials import Renewal
 from .request import Request, is_upgrade
 from .token import KEY, set_current_token
 
@@ -44,6 +45,8 @@ class JWTMiddleware:
             return send_reply(decision, start_response)
         set_current_token(decision.token)
         environ[KEY] = decision.token
+        if decision.renewal is not None:
+            start_response = renewing(decision.renewal, start_response)
         return self.app(environ, start_response)
 
 
@@ -62,6 +65,16 @@ def from_environ(environ: WSGIEnvironment) -> Request:
         raw_path=_raw_path(environ),
         is_websocket=is_upgrade(header("upgrade")),
     )
+
+
+def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
+    """A *start_response* that completes *renewal* as the answer begins."""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        completed = run(renewal.complete(int(status[:3]), headers))
+        return start_response(status, list(completed), *exc_info)
+
+    return start
 
 
 def _raw_path(environ: WSGIEnvironment) -> str:

@@ -27,9 +27,20 @@ FLOORS = (
         "watchers",
         "pair",
     },
-    {"compact", "challenge", "rules", "store", "policy", "flight", "marks", "loops"},
+    {
+        "compact",
+        "challenge",
+        "requirement",
+        "grants",
+        "store",
+        "policy",
+        "flight",
+        "marks",
+        "loops",
+    },
     {
         "jwk",
+        "rules",
         "claims",
         "testing",
         "credentials",
@@ -38,7 +49,7 @@ FLOORS = (
         "replica",
         "ending",
     },
-    {"algorithms", "cookies", "discovery", "marks_file", "stream"},
+    {"algorithms", "cookies", "set_cookie", "discovery", "marks_file", "stream"},
     {"jose", "redis", "sqlite"},
     {"keys", "jwks", "keyset", "refresh"},
     {"upkeep"},
@@ -47,7 +58,9 @@ FLOORS = (
     {"revocation"},
     {"verifier", "sessions", "__main__"},
     {"authenticator", "issuer"},
-    {"wsgi", "asgi", "__init__"},
+    {"wsgi", "asgi", "renewal"},
+    {"session_cookies", "flask", "starlette"},
+    {"fastapi", "__init__"},
 )
 """From the ground up: a room imports only from floors below its own."""
 

@@ -66,10 +66,17 @@ def test_a_challenge_tells_no_more_than_the_body_but_scopes(error: AuthError) ->
 @pytest.mark.parametrize("error", REFUSALS, ids=named)
 def test_codes_are_those_of_rfc_6750_where_it_has_one(error: AuthError) -> None:
     codes: dict[HTTPStatus, set[str | None]] = {
-        HTTPStatus.BAD_REQUEST: {"invalid_request"}  # and those of RFC 6749 §5.2
-        | {"invalid_grant", "invalid_scope", "unsupported_grant_type"},
-        HTTPStatus.UNAUTHORIZED: {None, "invalid_token"}
-        | {"insufficient_user_authentication"},  # RFC 9470 §3
+        HTTPStatus.BAD_REQUEST: {
+            "invalid_request",
+            "invalid_grant",  # and what follows: RFC 6749 §5.2
+            "invalid_scope",
+            "unsupported_grant_type",
+        },
+        HTTPStatus.UNAUTHORIZED: {
+            None,
+            "invalid_token",
+            "insufficient_user_authentication",  # RFC 9470 §3
+        },
         HTTPStatus.FORBIDDEN: {"insufficient_scope", "cross_origin"},
         HTTPStatus.SERVICE_UNAVAILABLE: {"temporarily_unavailable"},
     }

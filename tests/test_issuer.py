@@ -138,7 +138,7 @@ def test_a_refresh_token_stands_there_too() -> None:
 
 def test_no_repr_shows_a_token_or_a_session() -> None:
     pair = TokenPair("hunter2", 300, "hunter2", refresh_token="hunter2")
-    assert repr(pair) == "TokenPair(expires_in=300)"
+    assert repr(pair) == "TokenPair(expires_in=300, refresh_expires_in=None)"
     assert "hunter2" not in repr(issuer(key=Key.from_secret("hunter2" * 9)))
 
 

@@ -1,0 +1,61 @@
+"""A session that goes on inside a request whose access token has expired."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from .errors import InvalidGrant, Unavailable
+from .issuer import TokenIssuer
+from .pair import TokenPair
+
+logger = logging.getLogger("jwt_middleware")
+
+Headers = Sequence[tuple[str, str]]
+
+
+class SessionRenewal:
+    """A session that goes on when the answer to a request begins.
+
+    Its refresh token is used up then, and not before: an answer that never comes,
+    that tells of an error, or that sets one of the cookies *names* itself leaves it
+    as it was.  *write* makes cookies of new tokens.
+    """
+
+    def __init__(
+        self,
+        issuer: TokenIssuer,
+        refresh_token: str,
+        access_token: str,
+        names: tuple[str, ...],
+        write: Callable[[TokenPair], Sequence[str]],
+    ) -> None:
+        self._issuer = issuer
+        self._refresh_token = refresh_token
+        self._written = tuple(f"{name}=" for name in names)
+        self._write = write
+        self.access_token = access_token
+        """For the request itself."""
+
+    async def complete(self, status: int, headers: Headers) -> Headers:
+        """Return *headers* of an answer with the new cookies, which no cache keeps."""
+        if status >= 400 or self._are_written_by(headers):
+            return headers
+        try:
+            pair = await self._issuer.arenew(self._refresh_token)
+        except (InvalidGrant, Unavailable) as error:  # the session was ended meanwhile
+            logger.info("not renewed: %s: %s", error.reason, error)
+            return headers
+        if pair is None:
+            return headers
+        # Also CDN-Cache-Control (RFC 9213) and its like, which go before.
+        kept = [h for h in headers if not h[0].lower().endswith("cache-control")]
+        cookies = [("Set-Cookie", value) for value in self._write(pair)]
+        return [*kept, ("Cache-Control", "no-store"), *cookies]
+
+    def _are_written_by(self, headers: Headers) -> bool:
+        """Whether the application has logged somebody in, or out."""
+        return any(
+            name.lower() == "set-cookie" and value.startswith(self._written)
+            for name, value in headers
+        )

@@ -1,0 +1,72 @@
+"""What an endpoint asks of a token, beside that it verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .errors import InsufficientScope, NoCredentials, StepUpRequired, shown
+from .options import SCOPE, read_count, read_words
+from .token import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Scopes that are all needed, and how its user must have logged in (RFC 9470).
+
+    >>> Requirement(("pay",), acr=("urn:example:gold",), max_age=300).max_age
+    300
+
+    One of *acr* and all of *amr* must be in the claims of those names, and
+    ``auth_time`` lie at most *max_age* seconds back.  Raises ValueError for what
+    could not stand in a challenge.
+    """
+
+    scopes: Sequence[str] = ()
+    acr: Sequence[str] = ()
+    amr: Sequence[str] = ()
+    max_age: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("scopes", "acr", "amr"):
+            words = read_words(option, getattr(self, option), SCOPE)
+            object.__setattr__(self, option, words)
+        if self.max_age is not None:
+            read_count("max_age", self.max_age)
+
+    def permit(self, token: Token | None, now: float) -> Token:
+        """Return *token*.  Raise NoCredentials, InsufficientScope or StepUpRequired."""
+        if token is None:
+            raise NoCredentials("no credentials")
+        ensure_scopes(token, self.scopes)
+        if self.acr and token.get("acr") not in self.acr:
+            raise self._step_up(f"acr is {shown(token.get('acr'))}")
+        if not _has_all(token.get("amr"), self.amr):
+            raise self._step_up(f"amr is {shown(token.get('amr'))}")
+        if self.max_age is not None and not self._is_recent(token, now):
+            raise self._step_up(f"auth_time is {shown(token.get('auth_time'))}")
+        return token
+
+    def _is_recent(self, token: Token, now: float) -> bool:
+        at = token.get("auth_time")
+        is_date = isinstance(at, (int, float)) and not isinstance(at, bool)
+        return is_date and now - at <= self.max_age  # type: ignore[operator]
+
+    def _step_up(self, message: str) -> StepUpRequired:
+        demanded = {}
+        if self.acr:
+            demanded["acr_values"] = " ".join(self.acr)
+        if self.max_age is not None:
+            demanded["max_age"] = str(self.max_age)
+        return StepUpRequired(message, demanded=demanded)
+
+
+def ensure_scopes(token: Token, scopes: Sequence[str]) -> None:
+    """Raise InsufficientScope where one of *scopes* is missing."""
+    if missing := [scope for scope in scopes if scope not in token.scopes]:
+        raise InsufficientScope(f"lacks {' '.join(missing)}", scopes=tuple(scopes))
+
+
+def _has_all(listed: object, wanted: Iterable[str]) -> bool:
+    found = listed if isinstance(listed, list) else ()
+    return all(value in found for value in wanted)

@@ -1,0 +1,217 @@
+"""The tokens of a session in the cookies of a browser."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Literal
+
+from .bridge import run
+from .challenge import Reply
+from .cookies import Cookie, read_cookie
+from .credentials import Credentials
+from .errors import (
+    AuthError,
+    InvalidGrant,
+    InvalidToken,
+    MultipleCredentials,
+    NoCredentials,
+)
+from .issuer import TokenIssuer
+from .options import read_flag, read_word
+from .pair import TokenPair
+from .renewal import SessionRenewal
+from .request import Request
+from .set_cookie import SetCookie
+from .token import Token
+
+logger = logging.getLogger("jwt_middleware")
+
+LOGIN_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
+"""On our own host: a second slash at the beginning would name another."""
+
+
+class SessionCookies:
+    """The tokens of *issuer* in two cookies, as a source that also writes them.
+
+    >>> store = MemoryStore()
+    >>> issuer = TokenIssuer(
+    ...     "https://app.example.com", audience="app", key=Key.generate(), store=store
+    ... )
+    >>> cookies = SessionCookies(issuer)
+    >>> auth = Authenticator(
+    ...     issuer.trusted(), sources=(BearerHeader(), cookies), store=store
+    ... )
+    >>> [line.partition("=")[0] for line in cookies.write(issuer.issue("alice"))]
+    ['__Host-access', '__Secure-refresh']
+
+    - *access*, *refresh*: their names.  The refresh cookie is sent below *path* only,
+      where a session is refreshed and ended.
+    - *same_site*: of the access cookie; "Lax" has it sent as well when a link on
+      another site is followed.
+    - *transparent*: renew a session whose access token has expired inside the request
+      that shows so.  The refresh cookie is then sent with every request: its name is
+      ``__Host-refresh``, its path ``/``.
+    - *login_path*: where a browser is sent that opens a page and is refused by a 401,
+      such as ``"/login"``, which a rule has to let everybody see.  None means that
+      it is shown the JSON.
+    - *trusted_origins*: as of `Cookie`.
+
+    A script of the page sees neither cookie.  Raises ValueError for what a browser
+    would drop, and for *transparent* with an issuer that has no ``reuse_leeway``: a
+    page loads its parts at once, and all of them show the same refresh token.
+    """
+
+    def __init__(
+        self,
+        issuer: TokenIssuer,
+        *,
+        access: str = "__Host-access",
+        refresh: str | None = None,
+        path: str = "/session",
+        same_site: Literal["Strict", "Lax"] = "Strict",
+        transparent: bool = False,
+        login_path: str | None = None,
+        trusted_origins: Iterable[str] = (),
+    ) -> None:
+        self._issuer = _read_issuer(issuer, read_flag("transparent", transparent))
+        self._transparent = transparent
+        self._cookie = Cookie(access, trusted_origins=trusted_origins)
+        self._access = SetCookie(access, same_site=same_site)
+        if transparent:
+            self._refresh = SetCookie(refresh or "__Host-refresh")
+        else:
+            self._refresh = SetCookie(refresh or "__Secure-refresh", path=path)
+        if login_path is not None:
+            read_word("login_path", login_path, LOGIN_PATH)
+        self._login_path = login_path
+        if self._refresh.name == access:
+            raise ValueError("access and refresh are two cookies; give them two names")
+
+    def __repr__(self) -> str:
+        return f"<SessionCookies {self._access.name!r}, {self._refresh.name!r}>"
+
+    @property
+    def challenge(self) -> str:
+        return self._cookie.challenge
+
+    def find(self, request: Request) -> Credentials | None:
+        found = self._cookie.find(request)
+        return None if found is None else replace(found, source=self)
+
+    async def confirm(
+        self, credentials: Credentials, token: Token, request: Request
+    ) -> None:
+        await self._cookie.confirm(credentials, token, request)
+
+    def ensure_own_page(self, request: Request) -> None:
+        """Raise CrossOrigin where *request* came from another site's page.
+
+        For a login: another site could else log the user in as somebody else.
+        """
+        self._cookie.ensure_own_page(request)
+
+    def write(self, pair: TokenPair) -> tuple[str, ...]:
+        """The values of ``Set-Cookie`` that give *pair* to a browser.
+
+        Send them with ``Cache-Control: no-store``.  Raises ValueError for a token
+        that is too long for a cookie.
+        """
+        lasting = pair.refresh_expires_in if self._transparent else None
+        access = self._access.write(pair.access_token, lasting or pair.expires_in)
+        if pair.refresh_token is None or pair.refresh_expires_in is None:
+            return (access,)
+        refresh = self._refresh.write(pair.refresh_token, pair.refresh_expires_in)
+        return access, refresh
+
+    def clear(self) -> tuple[str, ...]:
+        """The values of ``Set-Cookie`` that take both cookies from a browser."""
+        return self._access.clear(), self._refresh.clear()
+
+    def refresh(self, request: Request) -> TokenPair:
+        """Take the refresh token in the cookie of *request* for new tokens.
+
+        Raises CrossOrigin for another site's page, NoCredentials where there is no
+        such cookie, and what `TokenIssuer.refresh` raises.  In a coroutine, await
+        `arefresh`.
+        """
+        return run(self.arefresh(request))
+
+    async def arefresh(self, request: Request) -> TokenPair:
+        """Take the refresh token in a cookie for new tokens, like `refresh`."""
+        return await self._issuer.arefresh(self._demand(request))
+
+    def end(self, request: Request) -> None:
+        """End the session of the refresh token in the cookie of *request*.
+
+        Also by one that was used, or has expired.  Raises CrossOrigin, NoCredentials,
+        InvalidGrant and RevocationsUnavailable.  In a coroutine, await `aend`.
+        """
+        run(self.aend(request))
+
+    async def aend(self, request: Request) -> None:
+        """End the session of the refresh token in a cookie, like `end`."""
+        await self._issuer.aend_session(self._demand(request))
+
+    async def renew(self, request: Request) -> SessionRenewal | None:
+        """A renewal of the session of *request*, whose access token has expired.
+
+        None where the session is over.  Raise RevocationsUnavailable.
+        """
+        text = self._find_refresh(request) if self._transparent else ""
+        if not text:
+            return None
+        try:
+            pair = await self._issuer.apeek(text)
+        except InvalidGrant as error:
+            logger.info("not renewed: %s: %s", error.reason, error)
+            return None
+        names = (self._access.name, self._refresh.name)
+        return SessionRenewal(self._issuer, text, pair.access_token, names, self.write)
+
+    def divert(self, error: AuthError, request: Request) -> Reply | None:
+        """Send a browser that opens a page to the login, with no bad cookie left.
+
+        None where *request* is no such one, or *error* is not told by a 401.
+        """
+        path = self._login_path
+        if path is None or error.status is not HTTPStatus.UNAUTHORIZED:
+            return None
+        is_bad = isinstance(error, InvalidToken)
+        if not request.is_navigation or (request.path == path and not is_bad):
+            return None
+        headers = [
+            ("Location", path),
+            ("Content-Type", "text/plain"),
+            ("Content-Length", "0"),
+            ("Cache-Control", "no-store"),
+        ]
+        if is_bad:  # else the login itself would be refused, where a token is optional
+            headers.append(("Set-Cookie", self._access.clear()))
+        return Reply(HTTPStatus.SEE_OTHER, tuple(headers), b"")
+
+    def _demand(self, request: Request) -> str:
+        self.ensure_own_page(request)
+        text = self._find_refresh(request)
+        if not text:
+            raise NoCredentials(f"no cookie {self._refresh.name}")
+        return text
+
+    def _find_refresh(self, request: Request) -> str:
+        values = set(read_cookie(request.header("cookie"), self._refresh.name))
+        if len(values) > 1:  # one may be a sibling domain's, and which is not told
+            raise MultipleCredentials("a cookie with two values")
+        return values.pop() if values else ""
+
+
+def _read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:
+    if not isinstance(issuer, TokenIssuer):
+        raise ValueError(f"{type(issuer).__name__} is no TokenIssuer")
+    if transparent and not issuer.reuse_leeway:
+        raise ValueError(
+            "transparent=True needs a TokenIssuer(..., store=store, reuse_leeway=10)"
+        )
+    return issuer
