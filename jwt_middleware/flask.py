@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, request
-from flask import Request as FlaskRequest
+from werkzeug import Request as FlaskRequest
+from werkzeug.wrappers import Response as AnyResponse
 
 from .authenticator import Authenticator
 from .errors import AuthError
@@ -18,7 +19,7 @@ from .token import KEY, Token
 from .wsgi import JWTMiddleware, from_environ
 
 View = Callable[..., Any]
-R = TypeVar("R", bound=Response)
+R = TypeVar("R", bound=AnyResponse)
 
 
 def init_app(app: Flask, auth: Authenticator) -> None:

@@ -18,6 +18,7 @@ from .options import (
     read_clock,
     read_one_or_several,
     read_parts,
+    read_seconds,
     read_word,
     read_words,
 )
@@ -25,7 +26,7 @@ from .pair import TokenPair
 from .refresh import Grant
 from .sessions import Sessions, read_limits, read_whole
 from .store import Store
-from .trust import TrustedIssuer
+from .trust import MOST_LEEWAY, TrustedIssuer
 
 TYPE = "at+jwt"
 LONGEST_ACCESS = 86400
@@ -52,6 +53,8 @@ class TokenIssuer:
       the whole session.
     - *reuse_leeway*: seconds, at most 10, for which a refresh token that was used
       gives the same successor again, for browser tabs that race.
+    - *leeway*: seconds by which the clocks of the workers may differ, from 1 to 300;
+      an expired token is accepted for as long.
 
     Raises ValueError for a key that cannot sign and for lifetimes out of bounds.
     """
@@ -67,6 +70,7 @@ class TokenIssuer:
         session_lifetime: float = 28800,
         idle_lifetime: float | None = None,
         reuse_leeway: float = 0,
+        leeway: float = 30,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = read_word("issuer", issuer)
@@ -76,16 +80,21 @@ class TokenIssuer:
         limits = read_limits(
             self._lifetime, store, session_lifetime, idle_lifetime, reuse_leeway
         )
-        self._trusted = TrustedIssuer(
+        # Marks on a session have to last for as long as it can be refreshed.
+        max_lifetime = max(LONGEST_ACCESS, limits.lifetime)
+        self._trusted = self._trust(leeway, max_lifetime)
+        self._now = read_clock(now)
+        self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
+
+    def _trust(self, leeway: float, max_lifetime: float) -> TrustedIssuer:
+        return TrustedIssuer(
             self.issuer,
             audience=self._audience,
             keys=self._keys,
             types=(TYPE,),
-            # Marks on a session have to last for as long as it can be refreshed.
-            max_lifetime=max(LONGEST_ACCESS, limits.lifetime),
+            leeway=read_seconds("leeway", leeway, least=1, most=MOST_LEEWAY),
+            max_lifetime=max_lifetime,
         )
-        self._now = read_clock(now)
-        self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
 
     @property
     def reuse_leeway(self) -> float:
@@ -172,7 +181,7 @@ class TokenIssuer:
 
     def _pair(self, grant: Grant, scopes: Sequence[str]) -> TokenPair:
         now = max(int(self._now()), grant.issued_at)
-        lifetime = min(self._lifetime, grant.ends_at - now)
+        lifetime = int(min(self._lifetime, grant.ends_at - now))
         if lifetime <= 0:
             raise InvalidGrant("the session is at its end")
         audience = self._audience
@@ -183,7 +192,7 @@ class TokenIssuer:
             "sub": grant.subject,
             "aud": audience[0] if len(audience) == 1 else list(audience),
             "iat": now,
-            "exp": now + lifetime,
+            "exp": int(now) + lifetime,
             "jti": secrets.token_urlsafe(16),
             "sid": grant.session_id,
         }
@@ -196,7 +205,7 @@ class TokenIssuer:
             expires_in=lifetime,
             session_id=grant.session_id,
             refresh_token=refresh_token,
-            refresh_expires_in=grant.expires_at - now if refresh_token else None,
+            refresh_expires_in=int(grant.expires_at - now) if refresh_token else None,
         )
 
     def _ensure_acceptable(self, claims: Mapping[str, Any], now: float) -> None:

@@ -31,7 +31,8 @@ class Grant:
     subject: str
     session_id: str
     identifier: str
-    issued_at: int
+    issued_at: float
+    """Whole seconds, but in the second of a mark on the subject."""
     expires_at: int
     """When this token ends, used or not."""
     ends_at: int

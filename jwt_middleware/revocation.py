@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from .bridge import ask, needs_loop
@@ -14,6 +15,8 @@ from .token import Token
 from .trust import TrustedIssuer
 
 Kind = Literal["jti", "sid", "sub"]
+STEP_S = 0.001
+"""From a mark to what comes after it."""
 METHODS = ("add", "put", "look")
 """Of a store."""
 
@@ -46,7 +49,7 @@ class Revocations:
         if self._store is None:
             return
         self._ensure_remembered(token)
-        issued = -math.inf if token.issued_at is None else math.floor(token.issued_at)
+        issued = -math.inf if token.issued_at is None else token.issued_at
         await self._ensure_unmarked(handles(token), issued)
 
     async def ensure_session_live(
@@ -74,7 +77,7 @@ class Revocations:
     async def _ensure_unmarked(self, names: Sequence[str], issued: float) -> None:
         marks = await _look(self.demand_store(), names)
         for name, mark in zip(names, marks, strict=True):
-            # iat has whole seconds: in the second of the mark, the token is older.
+            # Most issuers write whole seconds: in that of the mark, a token is older.
             if mark is not None and mark >= issued:
                 raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
 
@@ -112,7 +115,18 @@ class Revocations:
         """Take back what was issued to a subject until *before*, or now."""
         trusted, now = self._issuer(issuer), self._now()
         at = now if before is None else read_date("before", before)
+        if before is None:
+            # Also a session that began just after a mark, by a clock that is ahead.
+            with suppress(RevocationsUnavailable):
+                at = await self.after_mark("sub", trusted.issuer, sub, now)
         await self._put("sub", trusted.issuer, sub, at, max(at, now) + trusted.memory)
+
+    async def after_mark(
+        self, kind: Kind, issuer: str, value: str, now: float
+    ) -> float:
+        """*now*, or the first moment after a mark that stands."""
+        mark = await self.date_of(handle(kind, issuer, value))
+        return now if mark is None else max(now, mark + STEP_S)
 
     def demand_store(self) -> Store:
         """Return the store.  Raise ValueError where nothing can be revoked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from .errors import InvalidGrant, RefreshReused, TokenRevoked
 from .jose import Key
 from .options import read_seconds
 from .refresh import CLOCKS_S, Grant, RefreshTokens
-from .revocation import Revocations, handle
+from .revocation import Revocations
 from .store import Store
 from .trust import TrustedIssuer
 
@@ -57,18 +56,17 @@ class Sessions:
         self, subject: str, scopes: tuple[str, ...], claims: Mapping[str, Any]
     ) -> Grant:
         """Begin a session, as of now."""
-        now = int(self._now())
+        now: float = int(self._now())
         if self._store is not None:
-            mark = await self._revocations.date_of(handle("sub", self._issuer, subject))
             # After "log out everywhere" in the same second, a new login is newer.
-            now = now if mark is None else max(now, math.floor(mark) + 1)
+            now = await self._revocations.after_mark("sub", self._issuer, subject, now)
         return Grant(
             subject=subject,
             session_id=secrets.token_urlsafe(16),
             identifier=secrets.token_urlsafe(32),
             issued_at=now,
-            expires_at=now + self._limits.idle_lifetime,
-            ends_at=now + self._limits.lifetime,
+            expires_at=int(now) + self._limits.idle_lifetime,
+            ends_at=int(now) + self._limits.lifetime,
             scopes=scopes,
             claims=claims,
         )

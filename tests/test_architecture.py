@@ -68,6 +68,7 @@ OWNERS = {
     "jwt": "algorithms",
     "cryptography": "algorithms",
     "flask": "flask",
+    "werkzeug": "flask",
     "starlette": "starlette",
     "fastapi": "fastapi",
     "django": "django",

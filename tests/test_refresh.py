@@ -267,6 +267,19 @@ def test_after_a_new_password_all_sessions_are_over_and_a_new_login_works() -> N
     assert app.accepts(app.refresh(fresh))
 
 
+def test_in_one_second_all_sessions_may_end_again_and_again() -> None:
+    """Each ends those that began before it, and none that begin later."""
+    app = App()
+    app.wall.now += 0.5
+    for _ in range(20):
+        pair = app.issuer.issue("alice")
+        assert app.accepts(pair)
+        app.auth.revoke_subject("alice")
+        assert not app.accepts(pair)
+        assert app.refuses(pair) == "invalid_grant"
+    assert app.accepts(app.issuer.issue("alice"))
+
+
 # Scope
 
 
