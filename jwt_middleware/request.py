@@ -32,8 +32,8 @@ class Request:
 
     @property
     def is_navigation(self) -> bool:
-        """Whether a browser opens a page by it, as far as it tells."""
-        if self.method != "GET" or self.is_websocket:
+        """Whether a browser opens a page by it, or sends a form, as far as it tells."""
+        if self.method not in ("GET", "POST") or self.is_websocket:
             return False
         if mode := ",".join(self.header("sec-fetch-mode")):
             return mode == "navigate"

@@ -36,7 +36,7 @@ class Requirement:
 
     def permit(self, token: Token | None, now: float) -> Token:
         """Return *token*.  Raise NoCredentials, InsufficientScope or StepUpRequired."""
-        if token is None:
+        if not isinstance(token, Token):  # nor what another middleware left there
             raise NoCredentials("no credentials")
         ensure_scopes(token, self.scopes)
         if self.acr and token.get("acr") not in self.acr:

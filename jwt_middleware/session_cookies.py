@@ -30,7 +30,7 @@ from .token import Token
 
 logger = logging.getLogger("jwt_middleware")
 
-LOGIN_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
+LOGIN_PATH = re.compile(r"/(?:[\w.~-]+(?:/[\w.~-]+)*/?)?", re.ASCII)
 """On our own host: a second slash at the beginning would name another."""
 
 
@@ -55,9 +55,9 @@ class SessionCookies:
     - *transparent*: renew a session whose access token has expired inside the request
       that shows so.  The refresh cookie is then sent with every request: its name is
       ``__Host-refresh``, its path ``/``.
-    - *login_path*: where a browser is sent that opens a page and is refused by a 401,
-      such as ``"/login"``, which a rule has to let everybody see.  None means that
-      it is shown the JSON.
+    - *login_path*: where a browser is sent that opens a page or sends a form, and is
+      refused by a 401; such as ``"/login"``, which a rule has to let everybody see.
+      None means that it is shown the JSON.
     - *trusted_origins*: as of `Cookie`.
 
     A script of the page sees neither cookie.  Raises ValueError for what a browser
@@ -173,7 +173,9 @@ class SessionCookies:
         return SessionRenewal(self._issuer, text, pair.access_token, names, self.write)
 
     def divert(self, error: AuthError, request: Request) -> Reply | None:
-        """Send a browser that opens a page to the login, with no bad cookie left.
+        """Send a browser that opens a page, or sends a form, to the login.
+
+        No bad cookie is left to it.
 
         None where *request* is no such one, or *error* is not told by a 401.
         """
