@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .access import TYPE, AccessTokens
 from .bridge import run
 from .claims import read_claims
-from .compact import MAX_LENGTH, write_json
-from .errors import InvalidGrant, InvalidScope, InvalidToken
-from .jose import Key, sign_compact
+from .errors import InvalidGrant, InvalidScope
+from .jose import Key
 from .options import (
     SCOPE,
     TEXT,
@@ -28,7 +27,6 @@ from .sessions import Sessions, read_limits, read_whole
 from .store import Store
 from .trust import MOST_LEEWAY, TrustedIssuer
 
-TYPE = "at+jwt"
 LONGEST_ACCESS = 86400
 """Seconds; what a verifier accepts by default.  RFC 6750 §5.3 advises an hour."""
 
@@ -83,8 +81,16 @@ class TokenIssuer:
         # Marks on a session have to last for as long as it can be refreshed.
         max_lifetime = max(LONGEST_ACCESS, limits.lifetime)
         self._trusted = self._trust(leeway, max_lifetime)
+        self._access = AccessTokens(self._trusted, self._audience, self._keys[0])
         self._now = read_clock(now)
         self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
+
+    async def aend_session_by(self, refresh_token: str) -> None:
+        """End the session of a refresh token, used or not.
+
+        For a text that a client sent: it must not be a ``sid``, which is no secret.
+        """
+        await self._sessions.end_by(refresh_token)
 
     def _trust(self, leeway: float, max_lifetime: float) -> TrustedIssuer:
         return TrustedIssuer(
@@ -184,35 +190,14 @@ class TokenIssuer:
         lifetime = int(min(self._lifetime, grant.ends_at - now))
         if lifetime <= 0:
             raise InvalidGrant("the session is at its end")
-        audience = self._audience
-        payload = {
-            "client_id": self.issuer,  # the application is its own client
-            **grant.claims,
-            "iss": self.issuer,
-            "sub": grant.subject,
-            "aud": audience[0] if len(audience) == 1 else list(audience),
-            "iat": now,
-            "exp": int(now) + lifetime,
-            "jti": secrets.token_urlsafe(16),
-            "sid": grant.session_id,
-        }
-        if scopes:
-            payload["scope"] = " ".join(scopes)
-        self._ensure_acceptable(payload, now)
         refresh_token = self._sessions.write(grant)
         return TokenPair(
-            _sign(payload, self._keys[0]),
+            self._access.write(grant, scopes, now, int(now) + lifetime),
             expires_in=lifetime,
             session_id=grant.session_id,
             refresh_token=refresh_token,
             refresh_expires_in=int(grant.expires_at - now) if refresh_token else None,
         )
-
-    def _ensure_acceptable(self, claims: Mapping[str, Any], now: float) -> None:
-        try:
-            self._trusted.policy.check({"typ": TYPE}, claims, now)
-        except InvalidToken as error:
-            raise ValueError(f"no token that would be accepted: {error}") from None
 
     def jwks(self) -> dict[str, Any]:
         """The public keys, to be served as ``/.well-known/jwks.json`` (RFC 7517 §5).
@@ -245,12 +230,3 @@ def _read_less(
     if more := set(wanted) - set(granted):
         raise InvalidScope(f"{len(more)} scopes more than were granted")
     return wanted
-
-
-def _sign(claims: Mapping[str, Any], key: Key) -> str:
-    text = sign_compact({"typ": TYPE}, write_json(claims), key)
-    if len(text) > MAX_LENGTH:
-        raise ValueError(
-            f"a token of {len(text)} characters; at most {MAX_LENGTH} are accepted"
-        )
-    return text

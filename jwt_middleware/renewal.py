@@ -14,6 +14,10 @@ logger = logging.getLogger("jwt_middleware")
 Headers = Sequence[tuple[str, str]]
 
 
+CACHING = ("cache-control", "surrogate-control", "expires")
+"""Ends of names: of ``CDN-Cache-Control`` (RFC 9213) and its like, which go before."""
+
+
 class SessionRenewal:
     """A session that goes on when the answer to a request begins.
 
@@ -34,24 +38,32 @@ class SessionRenewal:
         self._refresh_token = refresh_token
         self._written = tuple(f"{name}=" for name in names)
         self._write = write
+        self._cookies: Headers = ()
         self.access_token = access_token
         """For the request itself."""
 
     async def complete(self, status: int, headers: Headers) -> Headers:
         """Return *headers* of an answer with the new cookies, which no cache keeps."""
-        if status >= 400 or self._are_written_by(headers):
+        if self._are_written_by(headers):
             return headers
+        if status < 400 and not self._cookies:
+            self._cookies = await self._renew()
+        if not self._cookies:
+            return headers
+        # Kept from here on, though WSGI may begin a second time, with an error.
+        return [
+            *without_caching(headers),
+            ("Cache-Control", "no-store"),
+            *self._cookies,
+        ]
+
+    async def _renew(self) -> Headers:
         try:
             pair = await self._issuer.arenew(self._refresh_token)
         except (InvalidGrant, Unavailable) as error:  # the session was ended meanwhile
             logger.info("not renewed: %s: %s", error.reason, error)
-            return headers
-        if pair is None:
-            return headers
-        # Also CDN-Cache-Control (RFC 9213) and its like, which go before.
-        kept = [h for h in headers if not h[0].lower().endswith("cache-control")]
-        cookies = [("Set-Cookie", value) for value in self._write(pair)]
-        return [*kept, ("Cache-Control", "no-store"), *cookies]
+            return ()
+        return [] if pair is None else [("Set-Cookie", v) for v in self._write(pair)]
 
     def _are_written_by(self, headers: Headers) -> bool:
         """Whether the application has logged somebody in, or out."""
@@ -59,3 +71,8 @@ class SessionRenewal:
             name.lower() == "set-cookie" and value.startswith(self._written)
             for name, value in headers
         )
+
+
+def without_caching(headers: Headers) -> Headers:
+    """*headers* without those that let a cache keep the answer."""
+    return [header for header in headers if not header[0].lower().endswith(CACHING)]

@@ -48,13 +48,14 @@ class SessionCookies:
     >>> [line.partition("=")[0] for line in cookies.write(issuer.issue("alice"))]
     ['__Host-access', '__Secure-refresh']
 
-    - *access*, *refresh*: their names.  The refresh cookie is sent below *path* only,
-      where a session is refreshed and ended.
+    - *access*, *refresh*: their names; ``__Secure-refresh`` by default.
+    - *path*: below it, by default ``/session``, a session is refreshed and ended; the
+      refresh cookie is sent nowhere else, and is Strict.
     - *same_site*: of the access cookie; "Lax" has it sent as well when a link on
       another site is followed.
     - *transparent*: renew a session whose access token has expired inside the request
-      that shows so.  The refresh cookie is then sent with every request: its name is
-      ``__Host-refresh``, its path ``/``.
+      that shows so.  The refresh cookie is then sent whenever the access cookie is:
+      its name is ``__Host-refresh``, its path ``/``.
     - *login_path*: where a browser is sent that opens a page or sends a form, and is
       refused by a 401; such as ``"/login"``, which a rule has to let everybody see.
       None means that it is shown the JSON.
@@ -71,7 +72,7 @@ class SessionCookies:
         *,
         access: str = "__Host-access",
         refresh: str | None = None,
-        path: str = "/session",
+        path: str | None = None,
         same_site: Literal["Strict", "Lax"] = "Strict",
         transparent: bool = False,
         login_path: str | None = None,
@@ -81,10 +82,14 @@ class SessionCookies:
         self._transparent = transparent
         self._cookie = Cookie(access, trusted_origins=trusted_origins)
         self._access = SetCookie(access, same_site=same_site)
-        if transparent:
-            self._refresh = SetCookie(refresh or "__Host-refresh")
-        else:
-            self._refresh = SetCookie(refresh or "__Secure-refresh", path=path)
+        if transparent and path is not None:
+            raise ValueError("transparent=True has no path: each request may renew")
+        prefix, where = ("__Host-", "/") if transparent else ("__Secure-", "/session")
+        self._refresh = SetCookie(
+            f"{prefix}refresh" if refresh is None else refresh,
+            path=where if path is None else path,
+            same_site=same_site if transparent else "Strict",
+        )
         if login_path is not None:
             read_word("login_path", login_path, LOGIN_PATH)
         self._login_path = login_path
@@ -154,7 +159,7 @@ class SessionCookies:
 
     async def aend(self, request: Request) -> None:
         """End the session of the refresh token in a cookie, like `end`."""
-        await self._issuer.aend_session(self._demand(request))
+        await self._issuer.aend_session_by(self._demand(request))
 
     async def renew(self, request: Request) -> SessionRenewal | None:
         """A renewal of the session of *request*, whose access token has expired.
@@ -183,7 +188,8 @@ class SessionCookies:
         if path is None or error.status is not HTTPStatus.UNAUTHORIZED:
             return None
         is_bad = isinstance(error, InvalidToken)
-        if not request.is_navigation or (request.path == path and not is_bad):
+        is_ours = is_bad and any(self._values(self._access, request))
+        if not request.is_navigation or (request.path == path and not is_ours):
             return None
         headers = [
             ("Location", path),
@@ -203,10 +209,14 @@ class SessionCookies:
         return text
 
     def _find_refresh(self, request: Request) -> str:
-        values = set(read_cookie(request.header("cookie"), self._refresh.name))
+        values = self._values(self._refresh, request)
         if len(values) > 1:  # one may be a sibling domain's, and which is not told
             raise MultipleCredentials("a cookie with two values")
         return values.pop() if values else ""
+
+    @staticmethod
+    def _values(cookie: SetCookie, request: Request) -> set[str]:
+        return set(read_cookie(request.header("cookie"), cookie.name))
 
 
 def _read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:

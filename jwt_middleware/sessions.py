@@ -129,10 +129,16 @@ class Sessions:
 
     async def end(self, refresh_token_or_sid: str) -> None:
         """End a session, by its ``sid`` or by a refresh token of it, used or not."""
-        sid = refresh_token_or_sid
-        if isinstance(sid, str) and sid.count(".") == 2:
-            sid = self._refresh.read_ended(sid, self._now()).session_id
-        await self._revocations.revoke_session(sid, self._issuer)
+        text = refresh_token_or_sid
+        if isinstance(text, str) and text.count(".") == 2:
+            await self.end_by(text)
+        else:
+            await self._revocations.revoke_session(text, self._issuer)
+
+    async def end_by(self, refresh_token: str) -> None:
+        """End the session of a refresh token, used or not.  Raise InvalidGrant."""
+        grant = self._refresh.read_ended(refresh_token, self._now())
+        await self._revocations.revoke_session(grant.session_id, self._issuer)
 
     def write(self, grant: Grant) -> str | None:
         """Return the refresh token, where there is a store to mark its use in."""

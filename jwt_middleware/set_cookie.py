@@ -15,6 +15,8 @@ VALUE = re.compile(r"[A-Za-z0-9._~+/=-]*")
 MOST_OCTETS = 4096
 """Of name and value together; a browser drops what is longer, in silence
 (RFC 6265bis §5.6)."""
+LONGEST_PATH = 1024
+"""Octets; of an attribute that is longer nothing is left (RFC 6265bis §5.6)."""
 LONGEST_AGE = 400 * 86400
 """Seconds; RFC 6265bis §5.5."""
 
@@ -41,6 +43,8 @@ class SetCookie:
         read_word("the path of a cookie", self.path, PATH)
         if self.same_site not in ("Strict", "Lax"):
             raise ValueError(f"same_site is 'Strict' or 'Lax', not {self.same_site!r}")
+        if len(self.path) > LONGEST_PATH:
+            raise ValueError(f"browsers ignore a path of more than {LONGEST_PATH}")
         # Browsers compare prefixes without case (RFC 6265bis §5.4).
         if self.path != "/" and self.name.lower().startswith("__host-"):
             raise ValueError(

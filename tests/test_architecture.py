@@ -56,7 +56,7 @@ FLOORS = (
     {"remote"},
     {"trust"},
     {"revocation"},
-    {"verifier", "sessions", "__main__"},
+    {"verifier", "sessions", "access", "__main__"},
     {"authenticator", "issuer"},
     {"wsgi", "asgi", "renewal"},
     {"session_cookies", "flask", "starlette"},
