@@ -31,6 +31,8 @@ from .store_suite import Clock, WaitingStore
 from .test_session_cookies import (
     ACCESS,
     EXPIRED_S,
+    KEY,
+    NAVIGATIONS,
     URL,
     Handler,
     Jar,
@@ -1027,3 +1029,62 @@ def test_who_opens_a_page_with_an_expired_session_is_not_sent_to_the_login(
     late = site.door.get(cookies=jar, headers=page)
     assert (late.status, late.header("location")) == (303, "/login")
     assert set_by(late) == [site.cookies.clear()[0]]
+
+
+def test_a_link_from_another_site_brings_what_renews_the_session(door: Door) -> None:
+    """Lax brings both, or an expired access token comes alone, and is cleared."""
+    site = renewing(door, same_site="Lax", login_path="/login")
+    _, jar = expired(site)
+    kept = site.cookies.write(site.issuer.issue("alice"))
+    by_link = {
+        line.partition("=")[0]
+        for line in kept
+        if attributes_of(line)["samesite"] == "Lax"
+    }
+    sent = [cookie for cookie in jar if cookie[0] in by_link]
+    answer = site.door.get("/page", cookies=sent, headers=NAVIGATIONS[2])
+    assert answer.status == 200
+
+
+def test_an_answer_that_becomes_an_error_leaves_the_session_alive() -> None:
+    """PEP 3333: only the last of the beginnings reaches the browser."""
+    site = renewing(WSGIDoor(authenticator()))
+    _, jar = expired(site)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        try:
+            raise LookupError
+        except LookupError:
+            start_response("500 Oops", [], sys.exc_info())
+        return []
+
+    *_, (_, headers, _) = open_wsgi(site, app, jar)
+    newer = jar_of(v for n, v in headers if n == "Set-Cookie") or jar
+    site.wall.now += 11
+    assert site.door.get(cookies=newer).status == 200
+
+
+def test_workers_with_turned_keys_give_one_successor(door: Door) -> None:
+    """While a new key is rolled out, the leaf of a session is still one."""
+    site = renewing(door)
+    turned = renewing(
+        door, site.store, wall=site.wall, issuer={"key": [Key.generate(), KEY]}
+    )
+    _, jar = expired(site)
+    answers = [site.door.get(cookies=jar), turned.door.get(cookies=jar)]
+    assert None not in [refresh_of(answer) for answer in answers]
+    site.wall.now += EXPIRED_S
+    assert turned.door.get(cookies=jar_of(set_by(answers[0]))).status == 200
+    site.wall.now += 11
+    other = turned.door.get(cookies=jar_of(set_by(answers[1])))
+    assert other.status == 401, "it is the same, and was used"
+
+
+@pytest.mark.parametrize("name", ["Surrogate-Control", "X-Accel-Expires"])
+def test_no_proxy_keeps_the_new_cookies(door: Door, name: str) -> None:
+    """Varnish and Fastly, and nginx, ask these before Cache-Control."""
+    site = renewing(door)
+    _, jar = expired(site)
+    answer = visit(site.door, lambda r: (200, [(name, "max-age=60")]), cookies=jar)
+    assert answer.header(name.lower()) is None

@@ -1107,3 +1107,23 @@ def test_it_stands_beside_no_other_reader_of_its_cookie(door: Door) -> None:
         site.issuer.trusted(), sources=(site.cookies, Cookie()), now=site.wall
     )
     assert door.behind(auth).get(cookies=jar).status == 400
+
+
+@pytest.mark.parametrize("text", ["x", "sid", "é", "x" * 100_000, "a.b", "a.b.c.d"])
+def test_only_a_refresh_token_ends_a_session(door: Door, text: str) -> None:
+    """A ``sid`` stands in every access token: it is a name, and no secret."""
+    site = Site(door)
+    pair, _ = site.log_in()
+    value = pair.session_id if text == "sid" else text
+    before = site.store.size
+    with pytest.raises(InvalidGrant):
+        site.cookies.end(request_of(site.door, cookies=[(REFRESH, value)]))
+    assert site.accepts(pair)
+    assert site.store.size == before, "nor does anybody fill the store"
+
+
+def test_a_header_sends_nobody_to_the_login_in_a_circle(door: Door) -> None:
+    """A proxy in front adds it to each request; no cookie is to blame."""
+    site = Site(door, login_path="/login", rules=(Rule("/login", optional=True),))
+    answer = site.door.get("/login", bearer="bad", headers=NAVIGATIONS[0])
+    assert (answer.status, answer.header("location")) == (401, None)

@@ -204,3 +204,10 @@ def test_what_can_be_no_path_is_refused(path: Any) -> None:
     """A browser takes one without a slash for that of the request: for another."""
     with pytest.raises(ValueError, match="the path of a cookie must be"):
         SetCookie("a", path=path)
+
+
+def test_a_path_that_a_browser_would_ignore_is_refused() -> None:
+    """CK-6: an attribute of more than 1024 octets (RFC 6265bis §5.6)."""
+    SetCookie("__Secure-a", path="/" + "a" * 1023)
+    with pytest.raises(ValueError, match="1024"):
+        SetCookie("__Secure-a", path="/" + "a" * 1024)
