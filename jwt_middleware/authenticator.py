@@ -176,8 +176,9 @@ class Authenticator:
         For a framework, where an application raised it itself.
         """
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
-        method, path = shown(request.method), shown(request.path)
-        logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, error)
+        method, path, why = shown(request.method), shown(request.path), str(error)
+        why = why if why.isprintable() else ascii(why)  # it may be an application's
+        logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
         for divert in self._diverts:
             if diverted := divert(error, request):
                 return diverted

@@ -104,6 +104,7 @@ class InvalidTokenRequest(InvalidRequest):
 
     description = "The token request is malformed."
     reason = "malformed_token_request"
+    in_challenge = False
 
 
 class InvalidToken(AuthError):

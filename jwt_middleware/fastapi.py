@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import Security
@@ -12,6 +12,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
+from .options import read_clock
 from .requirement import Requirement
 from .starlette import from_request as from_request
 from .starlette import init_app as init_app
@@ -20,7 +21,7 @@ from .starlette import set_cookies as set_cookies
 from .token import KEY, Token
 
 
-class BearerToken(SecurityBase):
+class _BearerToken(SecurityBase):
     """A dependency: the token of the request or WebSocket, with the scopes asked for.
 
     It reads what the middleware has verified, and verifies nothing itself.  Raises
@@ -31,14 +32,14 @@ class BearerToken(SecurityBase):
         self.model = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = "JWT"
 
-    def __call__(
+    async def __call__(
         self, connection: HTTPConnection, security_scopes: SecurityScopes
     ) -> Token:
         requirement = Requirement(security_scopes.scopes)
         return requirement.permit(connection.scope.get(KEY), 0)
 
 
-current_token = BearerToken()
+current_token = _BearerToken()
 """``Security(current_token, scopes=["read"])``, or ``Depends(current_token)``."""
 
 
@@ -48,7 +49,7 @@ def requires(
     amr: Sequence[str] = (),
     max_age: int | None = None,
     now: Callable[[], float] = time.time,
-) -> Callable[..., Token]:
+) -> Callable[..., Coroutine[Any, Any, Token]]:
     """A dependency: a token with all *scopes*, of a user who logged in like that.
 
     >>> from fastapi import Depends, FastAPI
@@ -58,10 +59,10 @@ def requires(
 
     For the options see `jwt_middleware.requirement.Requirement`.
     """
-    requirement = Requirement(scopes, acr, amr, max_age)
+    requirement, now = Requirement(scopes, acr, amr, max_age), read_clock(now)
     shown = Security(current_token, scopes=scopes)
 
-    def permit(token: Any = shown) -> Token:
+    async def permit(token: Any = shown) -> Token:
         return requirement.permit(token, now())
 
     return permit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from .authenticator import Authenticator
 from .errors import AuthError
+from .options import read_clock
 from .request import Request
 from .requirement import Requirement
 from .token import KEY, Token
@@ -25,6 +27,8 @@ R = TypeVar("R", bound=AnyResponse)
 def init_app(app: Flask, auth: Authenticator) -> None:
     """Put *auth* in front of *app*, and have it answer an `AuthError` of a view.
 
+    Without it Flask answers what `requires` raises by a 500.
+
     >>> app = Flask(__name__)
     >>> init_app(app, auth)
     """
@@ -32,7 +36,10 @@ def init_app(app: Flask, auth: Authenticator) -> None:
 
     def refuse(error: AuthError) -> Response:
         reply = auth.refuse(error, from_request(request))
-        return Response(reply.body, reply.status, reply.headers)
+        response = Response(reply.body, reply.status)
+        response.headers.clear()  # werkzeug counts the octets, also where HEAD has none
+        response.headers.extend(reply.headers)
+        return response
 
     app.register_error_handler(AuthError, refuse)
 
@@ -61,9 +68,12 @@ def requires(
 
     For the options see `jwt_middleware.requirement.Requirement`.
     """
-    requirement = Requirement(scopes, acr, amr, max_age)
+    requirement, now = Requirement(scopes, acr, amr, max_age), read_clock(now)
 
     def decorate(view: View) -> View:
+        if inspect.isclass(view):
+            raise ValueError("requires() guards a function; name it in 'decorators'")
+
         @functools.wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             requirement.permit(current_token(), now())

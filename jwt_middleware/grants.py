@@ -19,6 +19,9 @@ class RefreshRequest(NamedTuple):
     refresh_token: str
     scope: str | None
 
+    def __repr__(self) -> str:  # no token
+        return f"<{type(self).__name__}>"
+
 
 def read_refresh_request(content_type: str, body: bytes) -> RefreshRequest:
     """Read the body of a POST to a token endpoint.

@@ -15,6 +15,7 @@ from .options import (
     SCOPE,
     TEXT,
     read_clock,
+    read_date,
     read_one_or_several,
     read_parts,
     read_seconds,
@@ -129,6 +130,7 @@ class TokenIssuer:
         scopes = read_words("scope", several, SCOPE)
         # RFC 9068 §2.2.1: the moment of the login, however often it is refreshed.
         added = read_claims({"auth_time": int(self._now()), **claims})
+        read_date("auth_time", added["auth_time"])
         if not isinstance(subject, str) or not subject:
             raise ValueError("subject must be a string that is not empty")
         grant = await self._sessions.begin(subject, scopes, added)
@@ -226,7 +228,7 @@ def _read_less(
     if scope is None:
         return granted
     several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
-    wanted = read_words("scope", several, SCOPE)
+    wanted = tuple(dict.fromkeys(several))  # each once, and as a client wrote it
     if more := set(wanted) - set(granted):
         raise InvalidScope(f"{len(more)} scopes more than were granted")
     return wanted

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,10 +43,16 @@ class Grant:
 
 
 class RefreshTokens:
-    """Writes and reads the refresh tokens of *issuer*; the first of *keys* signs."""
+    """Writes and reads the refresh tokens of *issuer*; the first of *keys* signs.
 
-    def __init__(self, issuer: str, keys: Sequence[Key]) -> None:
+    They give access tokens for *audience*, and for no other.
+    """
+
+    def __init__(
+        self, issuer: str, audience: Iterable[str], keys: Sequence[Key]
+    ) -> None:
         self._issuer = issuer
+        self._audience = sorted(audience)
         self._secrets = tuple(_derived(key) for key in keys if key.can_sign)
         self._policy = Policy(
             issuer=issuer,
@@ -69,6 +75,7 @@ class RefreshTokens:
             "session_ends_at": grant.ends_at,
             "scope": " ".join(grant.scopes),
             "claims": dict(grant.claims),
+            "audience": self._audience,
         }
         return sign_compact({"typ": TYPE}, write_json(claims), self._secrets[0])
 
@@ -93,6 +100,8 @@ class RefreshTokens:
                 self._policy.check(header, claims, now)
         except InvalidToken as error:
             raise InvalidGrant(f"{error.reason}: {error}") from error
+        if claims["audience"] != self._audience:
+            raise InvalidGrant("it is for another audience")
         return Grant(
             subject=claims["sub"],
             session_id=claims["sid"],

@@ -44,7 +44,7 @@ class Sessions:
         self._store = store
         self._limits = limits
         self._now = now
-        self._refresh = RefreshTokens(self._issuer, keys)
+        self._refresh = RefreshTokens(self._issuer, trusted.policy.audiences, keys)
         self._revocations = Revocations(store, {self._issuer: trusted}, now)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -13,15 +13,27 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from .asgi import JWTMiddleware, encoded, from_scope
+from .asgi import (
+    ASGIApp,
+    JWTMiddleware,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    encoded,
+    from_scope,
+)
 from .authenticator import Authenticator
+from .bridge import needs_loop
 from .challenge import Reply
 from .errors import AuthError
+from .options import read_clock
 from .request import Request
 from .requirement import Requirement
 from .token import KEY
 from .token import current_token as current_token
 
+NOTED = "jwt_middleware.starlette.noted"
 Endpoint = Callable[..., Any]
 R = TypeVar("R", bound=Response)
 
@@ -29,16 +41,20 @@ R = TypeVar("R", bound=Response)
 def init_app(app: Starlette, auth: Authenticator) -> None:
     """Put *auth* in front of *app*, and have it answer an `AuthError` of an endpoint.
 
+    An application that is mounted in it answers its own: give it
+    ``exception_handlers={AuthError: refusing(auth)}``.
+
     >>> app = Starlette()
     >>> init_app(app, auth)
 
     Middleware that is added afterwards stands outside of it, as CORS should.
     """
+    app.add_middleware(_Noting)
     app.add_middleware(JWTMiddleware, auth=auth)
     app.add_exception_handler(AuthError, refusing(auth))
 
 
-def refusing(auth: Authenticator) -> Callable[[Any, Any], Awaitable[Any]]:
+def refusing(auth: Authenticator) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
     """An exception handler: ``Starlette(exception_handlers={AuthError: ...})``."""
 
     async def refuse(connection: HTTPConnection, error: AuthError) -> Response | None:
@@ -67,7 +83,7 @@ def requires(
 
     For the options see `jwt_middleware.requirement.Requirement`.
     """
-    requirement = Requirement(scopes, acr, amr, max_age)
+    requirement, now = Requirement(scopes, acr, amr, max_age), read_clock(now)
 
     def permit(*args: Any, **kwargs: Any) -> None:
         found = [a for a in (*args, *kwargs.values()) if isinstance(a, HTTPConnection)]
@@ -79,7 +95,10 @@ def requires(
 
 def from_request(connection: HTTPConnection) -> Request:
     """Read a request or WebSocket of Starlette, for `SessionCookies`."""
-    return from_scope(connection.scope, connection.scope["headers"])
+    scope = connection.scope
+    # Below a mount, the root is longer than the one that the lock saw.
+    root = scope.get("app_root_path", scope.get("root_path", ""))
+    return from_scope({**scope, "root_path": root}, scope["headers"])
 
 
 def set_cookies(response: R, values: Iterable[str]) -> R:
@@ -103,7 +122,7 @@ def _guarded(endpoint: Endpoint, permit: Callable[..., None]) -> Endpoint:
         permit(*args, **kwargs)
         return endpoint(*args, **kwargs)
 
-    return awaited if inspect.iscoroutinefunction(endpoint) else called
+    return awaited if needs_loop(endpoint) else called
 
 
 def _ensure_takes_connection(endpoint: Endpoint) -> None:
@@ -117,18 +136,48 @@ def _ensure_takes_connection(endpoint: Endpoint) -> None:
 
 
 def _response(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
+    response = Response(reply.body, int(reply.status))
     response.raw_headers = encoded(reply.headers)  # a challenge may stand twice
     return response
 
 
 async def _close(websocket: WebSocket, reply: Reply) -> None:
     """Refuse a WebSocket: before it is accepted as a request, afterwards by 1008."""
-    if websocket.client_state is WebSocketState.CONNECTING:
+    noted = websocket.scope.get(NOTED, frozenset())
+    is_taken = websocket.client_state is not WebSocketState.CONNECTING
+    if not is_taken and "websocket.connect" not in noted:
         await websocket.receive()  # ASGI: the handshake is taken before it is answered
-    is_accepted = websocket.application_state is not WebSocketState.CONNECTING
+    is_answered = websocket.application_state is not WebSocketState.CONNECTING
     can_deny = "websocket.http.response" in (websocket.scope.get("extensions") or {})
-    if can_deny and not is_accepted:
+    if can_deny and not is_answered and "websocket.accept" not in noted:
         await websocket.send_denial_response(_response(reply))
     elif websocket.application_state is not WebSocketState.DISCONNECTED:
         await websocket.close(1008)
+
+
+class _Noting:
+    """Notes in the scope of a WebSocket which messages have passed.
+
+    The object that Starlette hands to an exception handler may be another one than
+    that of the endpoint, and know nothing of them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self.app(scope, receive, send)
+            return
+        noted: set[str] = set()
+
+        async def receiving() -> Message:
+            message = await receive()
+            noted.add(message["type"])
+            return message
+
+        async def sending(message: Message) -> None:
+            noted.add(message["type"])
+            await send(message)
+
+        await self.app({**scope, NOTED: noted}, receiving, sending)

@@ -12,6 +12,7 @@ from jwt_middleware import AuthError
 from jwt_middleware.challenge import Challenge, reply_to
 from jwt_middleware.errors import (
     InsufficientScope,
+    InvalidTokenRequest,
     NoCredentials,
     StepUpRequired,
     Unavailable,
@@ -72,9 +73,15 @@ def test_there_is_always_a_challenge_with_the_realm(error: AuthError) -> None:
     challenge = dict(reply_to(error, ("Bearer",), "api").headers)["WWW-Authenticate"]
     assert challenge.startswith('Bearer realm="api"')
     of_grants = ("invalid_grant", "invalid_scope", "unsupported_grant_type")
-    tells = error.error not in (None, *of_grants) and error.status not in (
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        *([] if isinstance(error, InsufficientScope) else [HTTPStatus.FORBIDDEN]),
+    is_of_grants = error.error in of_grants or isinstance(error, InvalidTokenRequest)
+    tells = (
+        error.error is not None
+        and not is_of_grants
+        and error.status
+        not in (
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            *([] if isinstance(error, InsufficientScope) else [HTTPStatus.FORBIDDEN]),
+        )
     )
     assert (f'error="{error.error}"' in challenge) == tells
     assert (f'error_description="{error.description}"' in challenge) == tells

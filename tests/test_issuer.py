@@ -13,8 +13,8 @@ import pytest
 
 from jwt_middleware import Authenticator, Key, StaticKeys, TokenIssuer, TokenPair
 from jwt_middleware.claims import OWN_CLAIMS, SECRET_NAMES
-from jwt_middleware.compact import MAX_LENGTH
-from jwt_middleware.errors import BadSignature, UnknownKey, WrongType
+from jwt_middleware.compact import MAX_LENGTH, base64url_decode
+from jwt_middleware.errors import BadSignature, InvalidToken, UnknownKey, WrongType
 from jwt_middleware.jose import read_jws, sign_compact, verify_compact
 from jwt_middleware.jwk import PRIVATE_MEMBERS
 from jwt_middleware.policy import RFC9068_CLAIMS
@@ -427,3 +427,99 @@ def test_trusted_is_the_same_object_each_time() -> None:
     made = issuer()
     assert made.trusted() is made.trusted()
     assert made.trusted().issuer == ISSUER
+
+
+# What the standards ask of an issuer
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256", "ES256", "Ed25519"])
+def test_header_and_claims_are_those_of_rfc_9068(algorithm: str) -> None:
+    """I-23: §2; nothing else is in the header, and ``jti`` is 128 bits at random."""
+    key = Key.generate(algorithm, kid="of rfc 9068")
+    made = [issuer(key=key).issue("alice").access_token for _ in range(20)]
+    names = set()
+    for text in made:
+        header, claims = (
+            json.loads(base64url_decode(part.encode())) for part in text.split(".")[:2]
+        )
+        assert header == {"typ": "at+jwt", "alg": algorithm, "kid": "of rfc 9068"}
+        assert claims["iat"] == NOW
+        assert claims.get("nbf", NOW) <= NOW
+        assert len(base64url_decode(claims["jti"].encode())) >= 16
+        names.add(claims["jti"])
+    assert len(names) == 20
+
+
+@pytest.mark.parametrize("lifetime", [1, 300, 86400])
+@pytest.mark.parametrize("part_of_a_second", [0, 0.001, 0.999])
+def test_expires_in_is_what_the_token_says(
+    lifetime: int, part_of_a_second: float
+) -> None:
+    """I-2: RFC 6749 §5.1, a number of seconds."""
+    made = issuer(access_lifetime=lifetime, now=lambda: NOW + part_of_a_second)
+    pair = made.issue("alice", scope="read")
+    claims = claims_of(pair)
+    answer = json.loads(json.dumps(pair.as_dict()))
+    assert answer["expires_in"] == claims["exp"] - claims["iat"] == lifetime
+    assert type(answer["expires_in"]) is int
+    assert answer["token_type"] == "Bearer"
+    assert answer["access_token"] == pair.access_token
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "ES256", "Ed25519"])
+def test_nothing_in_a_token_can_be_changed(algorithm: str) -> None:
+    """I-18: not one octet, nor its spelling."""
+    made, auth = own(Key.generate(algorithm))
+    text = made.issue("alice").access_token
+    for at, octet in enumerate(text):
+        for other in "A", "B", "-", "":
+            if other != octet:
+                with pytest.raises(InvalidToken):
+                    auth.authenticate(f"{text[:at]}{other}{text[at + 1 :]}")
+    assert auth.authenticate(text)
+
+
+def test_who_holds_the_public_keys_can_make_no_token() -> None:
+    """I-18: what is published verifies, and signs nothing."""
+    made, auth = own()
+    payload = read_jws(made.issue("alice").access_token).payload
+    (jwk,) = made.jwks()["keys"]
+    public = Key.from_jwk(jwk)
+    with pytest.raises(ValueError, match="verifies only"):
+        sign_compact({"typ": "at+jwt"}, payload, public)
+    as_secret = Key.from_secret(json.dumps(jwk, sort_keys=True) * 2, kid=KEY.kid)
+    with pytest.raises(InvalidToken):
+        auth.authenticate(sign_compact({"typ": "at+jwt"}, payload, as_secret))
+
+
+# The login
+
+
+def test_the_moment_of_the_login_is_now() -> None:
+    """RFC 9068 §2.2.1, in whole seconds."""
+    assert claims_of(issuer(now=lambda: NOW + 0.9).issue("alice"))["auth_time"] == NOW
+
+
+def test_a_login_of_before_may_be_told_with_how_it_was_done() -> None:
+    """For step-up (RFC 9470), as where another application has logged the user in."""
+    told: dict[str, Any] = {
+        "auth_time": NOW - 60,
+        "acr": "urn:x:2",
+        "amr": ["pwd", "otp"],
+    }
+    made, auth = own()
+    token = auth.authenticate(made.issue("alice", **told).access_token)
+    assert {name: claims_of(made.issue("a", **told))[name] for name in told} == told
+    assert token["auth_time"] == NOW - 60
+    assert token["iat"] == NOW
+
+
+# Without a store
+
+
+def test_without_a_store_nothing_is_told_of_refresh_tokens() -> None:
+    made = issuer(reuse_leeway=10)
+    pair = made.issue("alice")
+    assert pair.refresh_token is None
+    assert pair.refresh_expires_in is None
+    assert made.reuse_leeway == 0
