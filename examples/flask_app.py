@@ -2,115 +2,160 @@
 
     python -m examples.flask_app        serves http://localhost:5000
 
-alice (admin) and bob have the password "wonderland".  A client sends a header:
+alice (admin) and bob have the password "wonderland".  Open it in a browser: it is a
+website of plain forms, and a session is renewed inside whatever request shows that its
+token has expired.  A client that is no browser sends a header:
 
     TYPE='Content-Type: application/json'
     curl -H "$TYPE" -d '{"name":"alice","password":"wonderland"}' localhost:5000/token
     curl -H "Authorization: Bearer $ACCESS_TOKEN" localhost:5000/me
-
-A browser sends a cookie:
-
-    LOGIN='{"name":"bob","password":"wonderland"}'
-    curl -H "$TYPE" -d "$LOGIN" -c jar localhost:5000/login
-    curl -b jar localhost:5000/me
-    curl -b jar localhost:5000/admin/users
-    curl -b jar -X POST localhost:5000/logout
+    GRANT="grant_type=refresh_token&refresh_token=$REFRESH_TOKEN"
+    curl -d "$GRANT" localhost:5000/token/refresh
+    curl -H "Authorization: Bearer $ACCESS_TOKEN" -X POST localhost:5000/logout
 
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
-restart and all workers sign alike; keep users and their hashes in a database; set
-require_https=True, and tell Werkzeug of your proxy (ProxyFix); start it with gunicorn.
-MemoryStore serves one process; SQLiteStore serves all workers of a machine, RedisStore
-all machines.
+restart and all workers sign alike; keep users and their hashes in a database, and
+count failed logins; set require_https=True, and tell Werkzeug of your proxy (ProxyFix);
+start it with gunicorn.  MemoryStore serves one process; SQLiteStore serves all workers
+of a machine, RedisStore all machines.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from flask import Flask, Response, abort, jsonify, make_response, request
+from flask import (
+    Flask,
+    Response,
+    abort,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+)
 
 from jwt_middleware import (
     Authenticator,
     BearerHeader,
-    Cookie,
     Key,
     MemoryStore,
     Rule,
-    Token,
+    SessionCookies,
     TokenIssuer,
-    TokenPair,
 )
-from jwt_middleware.wsgi import JWTMiddleware
+from jwt_middleware.flask import (
+    current_token,
+    from_request,
+    init_app,
+    requires,
+    set_cookies,
+)
+from jwt_middleware.grants import read_refresh_request
 
 HASHER = PasswordHasher()
 HASH = HASHER.hash("wonderland")
 SCOPES = {"alice": ("read", "admin"), "bob": ("read",)}
-COOKIE: dict[str, Any] = {"secure": True, "httponly": True, "samesite": "Lax"}
+NO_STORE = {"Cache-Control": "no-store"}
 
-issuer = TokenIssuer("http://localhost:5000", audience="example", key=Key.generate())
+store = MemoryStore()
+issuer = TokenIssuer(
+    "http://localhost:5000",
+    audience="example",
+    key=Key.generate(),
+    store=store,
+    access_lifetime=int(os.environ.get("ACCESS_LIFETIME", "60")),  # 600 is usual
+    leeway=2,  # one machine has one clock; 30 is usual
+    reuse_leeway=10,  # the parts of a page are asked for at once
+)
+cookies = SessionCookies(issuer, transparent=True, same_site="Lax", login_path="/")
 auth = Authenticator(
     issuer.trusted(),
-    sources=(BearerHeader(), Cookie("__Host-access")),
+    sources=(BearerHeader(), cookies),
     rules=(
-        Rule("/", public=True),
+        Rule("/", optional=True),
+        Rule("/page/*", public=True),
+        Rule("/.well-known/jwks.json", public=True),
         Rule("/token", public=True),
+        Rule("/token/refresh", public=True),
         Rule("/login", public=True),
         Rule("/admin/*", scopes=("admin",)),
     ),
-    store=MemoryStore(),
+    store=store,
 )
-app = Flask(__name__)
-app.wsgi_app = JWTMiddleware(app.wsgi_app, auth)  # type: ignore[method-assign]
+app = Flask(__name__, static_folder="page", static_url_path="/page")
+init_app(app, auth)
+
+
+@app.after_request
+def protect(response: Response) -> Response:
+    policy = "default-src 'self'; frame-ancestors 'none'"
+    response.headers["Content-Security-Policy"] = policy
+    return response
 
 
 @app.get("/")
-def home() -> Response:
-    return Response(__doc__, mimetype="text/plain")
+def home() -> Any:
+    return redirect("/account", 303) if current_token() else page()
+
+
+def page(told: str = "", status: int = 200) -> Response:
+    user = current_token()
+    seconds = round(user.expires_at - time.time()) if user else 0
+    text = render_template("account.html", user=user, seconds=seconds, told=told)
+    return make_response(text, status, NO_STORE)
+
+
+@app.get("/account")
+def account() -> Response:
+    return page()
+
+
+@app.post("/login")
+def login() -> Any:
+    cookies.ensure_own_page(from_request(request))
+    name = find_user(request.form)
+    if name is None:
+        return page("Wrong name or password.", 403)
+    pair = issuer.issue(name, scope=SCOPES[name])
+    return set_cookies(redirect("/account", 303), cookies.write(pair))
 
 
 @app.post("/token")
 def token() -> Response:
-    response = jsonify(log_in().as_dict())
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    name = find_user(request.get_json())
+    if name is None:
+        abort(403, "wrong name or password")
+    pair = issuer.issue(name, scope=SCOPES[name])
+    return make_response(pair.as_dict(), NO_STORE)
 
 
-@app.post("/login")
-def login() -> Response:
-    pair = log_in()
-    response = make_response("", 204, {"Cache-Control": "no-store"})
-    response.set_cookie(
-        "__Host-access", pair.access_token, max_age=pair.expires_in, **COOKIE
-    )
-    return response
+@app.post("/token/refresh")
+def refresh_token() -> Response:
+    text, scope = read_refresh_request(request.content_type or "", request.get_data())
+    pair = issuer.refresh(text, scope=scope)
+    return make_response(pair.as_dict(), NO_STORE)
 
 
-def log_in() -> TokenPair:
-    # get_json refuses every type but application/json, which another site's page
-    # cannot post here unasked.
+def find_user(sent: Any) -> str | None:
     try:
-        sent = request.get_json()
         name, password = str(sent["name"]), str(sent["password"])
     except (KeyError, TypeError):
         abort(400, "write a name and a password")
-    if not is_user(name, password):
-        abort(403, "wrong name or password")
-    return issuer.issue(name, scope=SCOPES[name])
-
-
-def is_user(name: str, password: str) -> bool:
     try:  # for anyone, so that time does not tell who is known
         HASHER.verify(HASH, password.encode("utf-8", "replace"))
     except VerifyMismatchError:
-        return False
-    return name in SCOPES
+        return None
+    return name if name in SCOPES else None
 
 
 @app.get("/me")
 def me() -> Response:
-    user = current_user()
+    user = known_user()
     return jsonify(user=user.subject, scopes=sorted(user.scopes))
 
 
@@ -119,17 +164,37 @@ def users() -> Response:
     return jsonify(users=sorted(SCOPES))
 
 
+@app.post("/password")
+@requires("read", max_age=300)
+def password() -> Response:
+    """What wants a recent login: five minutes later it answers 401 (RFC 9470)."""
+    return jsonify(changed=False)
+
+
 @app.post("/logout")
-def logout() -> Response:
-    auth.revoke_session(current_user()["sid"])
-    response = make_response("", 204)
-    response.delete_cookie("__Host-access", **COOKIE)
-    return response
+def logout() -> Any:
+    issuer.end_session(known_user()["sid"])
+    return logged_out()
 
 
-def current_user() -> Token:
-    user: Token = request.environ["jwt_middleware.token"]
-    return user
+@app.post("/logout/everywhere")
+def logout_everywhere() -> Any:
+    auth.revoke_subject(known_user()["sub"])
+    return logged_out()
+
+
+def logged_out() -> Any:
+    return set_cookies(redirect("/", 303), cookies.clear())
+
+
+def known_user() -> Any:
+    """Whom the lock let in: not None behind any rule but a public one."""
+    return current_token()
+
+
+@app.get("/.well-known/jwks.json")
+def jwks() -> Response:
+    return make_response(issuer.jwks(), {"Cache-Control": "public, max-age=600"})
 
 
 if __name__ == "__main__":

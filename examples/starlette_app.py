@@ -2,29 +2,30 @@
 
     python -m examples.starlette_app        serves http://localhost:8000
 
-alice (admin) and bob have the password "wonderland".  A client sends a header:
+alice (admin) and bob have the password "wonderland".  Open it in a browser, in two
+tabs: tokens live for a minute and are renewed, and what one tab ends the other loses.
+The page is in the folder `page`.  A client that is no browser sends a header:
 
     TYPE='Content-Type: application/json'
     curl -H "$TYPE" -d '{"name":"alice","password":"wonderland"}' localhost:8000/token
     curl -H "Authorization: Bearer $ACCESS_TOKEN" localhost:8000/me
-
-A browser sends a cookie; a WebSocket at /ws takes either:
-
-    LOGIN='{"name":"bob","password":"wonderland"}'
-    curl -H "$TYPE" -d "$LOGIN" -c jar localhost:8000/login
-    curl -b jar localhost:8000/me
-    curl -b jar localhost:8000/admin/users
-    curl -b jar -X POST localhost:8000/logout
+    GRANT="grant_type=refresh_token&refresh_token=$REFRESH_TOKEN"
+    curl -d "$GRANT" localhost:8000/token/refresh
+    curl -H "Authorization: Bearer $ACCESS_TOKEN" -X POST localhost:8000/logout
 
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
-restart and all workers sign alike; keep users and their hashes in a database; set
-require_https=True, and tell uvicorn of your proxy (--proxy-headers).  MemoryStore
-serves one process; SQLiteStore serves all workers of a machine, RedisStore all of them.
+restart and all workers sign alike; keep users and their hashes in a database, and
+count failed logins; set require_https=True, and tell uvicorn of your proxy
+(--proxy-headers).  MemoryStore serves one process; SQLiteStore serves all workers of a
+machine, RedisStore all of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
 from argon2 import PasswordHasher
@@ -32,59 +33,103 @@ from argon2.exceptions import VerifyMismatchError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from jwt_middleware import (
     Authenticator,
     BearerHeader,
-    Cookie,
     Key,
     MemoryStore,
     Rule,
+    SessionCookies,
     TokenIssuer,
     TokenPair,
 )
-from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.errors import InvalidGrant, NoCredentials
+from jwt_middleware.grants import read_refresh_request
+from jwt_middleware.starlette import from_request, init_app, requires, set_cookies
 
+PAGE = Path(__file__).parent / "page"
 HASHER = PasswordHasher()
 HASH = HASHER.hash("wonderland")
 SCOPES = {"alice": ("read", "admin"), "bob": ("read",)}
-COOKIE: dict[str, Any] = {"secure": True, "httponly": True, "samesite": "lax"}
+POLICY = {"Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"}
+NO_STORE = {"Cache-Control": "no-store"}
 
-issuer = TokenIssuer("http://localhost:8000", audience="example", key=Key.generate())
+store = MemoryStore()
+issuer = TokenIssuer(
+    "http://localhost:8000",
+    audience="example",
+    key=Key.generate(),
+    store=store,
+    access_lifetime=int(os.environ.get("ACCESS_LIFETIME", "60")),  # 600 is usual
+    leeway=2,  # one machine has one clock; 30 is usual
+    reuse_leeway=10,  # two tabs may renew at once
+)
+cookies = SessionCookies(issuer)
 auth = Authenticator(
     issuer.trusted(),
-    sources=(BearerHeader(), Cookie("__Host-access")),
+    sources=(BearerHeader(), cookies),
     rules=(
         Rule("/", public=True),
+        Rule("/page/*", public=True),
+        Rule("/.well-known/jwks.json", public=True),
         Rule("/token", public=True),
+        Rule("/token/refresh", public=True),
         Rule("/login", public=True),
+        Rule("/session/*", public=True),
         Rule("/admin/*", scopes=("admin",)),
     ),
-    store=MemoryStore(),
+    store=store,
 )
 
 
 async def home(request: Request) -> Response:
-    return PlainTextResponse(__doc__)
+    return FileResponse(PAGE / "index.html", headers=POLICY)
+
+
+async def jwks(request: Request) -> Response:
+    return JSONResponse(issuer.jwks(), headers={"Cache-Control": "public, max-age=600"})
 
 
 async def token(request: Request) -> Response:
     pair = await log_in(request)
-    return JSONResponse(pair.as_dict(), headers={"Cache-Control": "no-store"})
+    return JSONResponse(pair.as_dict(), headers=NO_STORE)
+
+
+async def refresh_token(request: Request) -> Response:
+    content_type = request.headers.get("content-type", "")
+    text, scope = read_refresh_request(content_type, await request.body())
+    pair = await issuer.arefresh(text, scope=scope)
+    return JSONResponse(pair.as_dict(), headers=NO_STORE)
 
 
 async def login(request: Request) -> Response:
-    pair = await log_in(request)
-    response = Response(status_code=204, headers={"Cache-Control": "no-store"})
-    response.set_cookie(
-        "__Host-access", pair.access_token, max_age=pair.expires_in, **COOKIE
-    )
-    return response
+    cookies.ensure_own_page(from_request(request))
+    return signed_in(await log_in(request))
+
+
+async def refresh(request: Request) -> Response:
+    return signed_in(await cookies.arefresh(from_request(request)))
+
+
+def signed_in(pair: TokenPair) -> Response:
+    response = JSONResponse({"expires_in": pair.expires_in})
+    return set_cookies(response, cookies.write(pair))
+
+
+async def end(request: Request) -> Response:
+    with suppress(NoCredentials, InvalidGrant):  # then there is nothing to end
+        await cookies.aend(from_request(request))
+    return signed_out()
+
+
+def signed_out() -> Response:
+    return set_cookies(Response(status_code=204), cookies.clear())
 
 
 async def log_in(request: Request) -> TokenPair:
@@ -98,7 +143,7 @@ async def log_in(request: Request) -> TokenPair:
         raise HTTPException(400, "write a name and a password") from None
     if not await run_in_threadpool(is_user, name, password):
         raise HTTPException(403, "wrong name or password")
-    return issuer.issue(name, scope=SCOPES[name])
+    return await issuer.aissue(name, scope=SCOPES[name])
 
 
 def is_user(name: str, password: str) -> bool:
@@ -110,39 +155,58 @@ def is_user(name: str, password: str) -> bool:
 
 
 async def me(request: Request) -> Response:
-    user = {"user": request.user.subject, "scopes": sorted(request.user.scopes)}
-    return JSONResponse(user)
+    user = request.user
+    seconds = round(user.expires_at - time.time())
+    told = {"user": user.subject, "scopes": sorted(user.scopes), "expires_in": seconds}
+    return JSONResponse(told, headers=NO_STORE)
 
 
 async def users(request: Request) -> Response:
     return JSONResponse({"users": sorted(SCOPES)})
 
 
+@requires("read", max_age=300)
+async def password(request: Request) -> Response:
+    """What wants a recent login: five minutes later it answers 401 (RFC 9470)."""
+    return JSONResponse({"changed": False})
+
+
 async def logout(request: Request) -> Response:
-    auth.revoke_session(request.user["sid"])
-    response = Response(status_code=204)
-    response.delete_cookie("__Host-access", **COOKIE)
-    return response
+    await issuer.aend_session(request.user["sid"])
+    return signed_out()
 
 
-async def greet(websocket: WebSocket) -> None:
+async def logout_everywhere(request: Request) -> Response:
+    await auth.arevoke_subject(request.user.subject)
+    return signed_out()
+
+
+async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(f"hello, {websocket.user.subject}")
-    await websocket.close()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
 
 
 app = Starlette(
     routes=[
         Route("/", home),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        Route("/.well-known/jwks.json", jwks),
         Route("/token", token, methods=["POST"]),
+        Route("/token/refresh", refresh_token, methods=["POST"]),
         Route("/login", login, methods=["POST"]),
+        Route("/session/refresh", refresh, methods=["POST"]),
+        Route("/session/end", end, methods=["POST"]),
         Route("/me", me),
         Route("/admin/users", users),
+        Route("/password", password, methods=["POST"]),
         Route("/logout", logout, methods=["POST"]),
-        WebSocketRoute("/ws", greet),
+        Route("/logout/everywhere", logout_everywhere, methods=["POST"]),
+        WebSocketRoute("/ws", echo),
     ],
-    middleware=[Middleware(JWTMiddleware, auth=auth)],
 )
+init_app(app, auth)
 
 if __name__ == "__main__":
     print(__doc__)

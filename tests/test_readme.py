@@ -145,6 +145,12 @@ def test_numbers_and_names_are_those_of_the_code() -> None:
     assert secret == claims.SECRET_NAMES
 
 
+def test_who_needs_no_tokens_in_a_browser_is_told_so() -> None:
+    """I-21; and CK-15, of what a narrower path costs."""
+    assert "the session cookie of your framework may be all that you need" in FLAT
+    assert "| is sent | with every request | below `/session` only |" in TEXT
+
+
 def test_an_issuer_is_trusted_as_the_readme_says() -> None:
     assert trusted().policy.types == {"at+jwt", "jwt"}
 
