@@ -1127,3 +1127,11 @@ def test_a_header_sends_nobody_to_the_login_in_a_circle(door: Door) -> None:
     site = Site(door, login_path="/login", rules=(Rule("/login", optional=True),))
     answer = site.door.get("/login", bearer="bad", headers=NAVIGATIONS[0])
     assert (answer.status, answer.header("location")) == (401, None)
+
+
+def test_where_each_request_may_renew_no_path_is_left_to_choose() -> None:
+    issuer = TokenIssuer(
+        URL, audience="app", key=KEY, store=MemoryStore(), reuse_leeway=10
+    )
+    with pytest.raises(ValueError, match="has no path"):
+        SessionCookies(issuer, transparent=True, path="/session")
