@@ -121,13 +121,17 @@ def login() -> Any:
     name = find_user(request.form)
     if name is None:
         return page("Wrong name or password.", 403)
+    cookies.end(from_request(request))  # one session for one browser
     pair = issuer.issue(name, scope=SCOPES[name])
     return set_cookies(redirect("/account", 303), cookies.write(pair))
 
 
 @app.post("/token")
 def token() -> Response:
-    name = find_user(request.get_json())
+    try:
+        name = find_user(request.get_json())
+    except RecursionError:
+        abort(400, "write a name and a password")
     if name is None:
         abort(403, "wrong name or password")
     pair = issuer.issue(name, scope=SCOPES[name])

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -49,7 +48,6 @@ from jwt_middleware import (
     TokenIssuer,
     TokenPair,
 )
-from jwt_middleware.errors import InvalidGrant, NoCredentials
 from jwt_middleware.grants import read_refresh_request
 from jwt_middleware.starlette import from_request, init_app, requires, set_cookies
 
@@ -110,7 +108,9 @@ async def refresh_token(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     cookies.ensure_own_page(from_request(request))
-    return signed_in(await log_in(request))
+    pair = await log_in(request)
+    await cookies.aend(from_request(request))  # one session for one browser
+    return signed_in(pair)
 
 
 async def refresh(request: Request) -> Response:
@@ -123,8 +123,7 @@ def signed_in(pair: TokenPair) -> Response:
 
 
 async def end(request: Request) -> Response:
-    with suppress(NoCredentials, InvalidGrant):  # then there is nothing to end
-        await cookies.aend(from_request(request))
+    await cookies.aend(from_request(request))
     return signed_out()
 
 
@@ -134,12 +133,13 @@ def signed_out() -> Response:
 
 async def log_in(request: Request) -> TokenPair:
     # Another site's page can post a form here unasked, but not this type.
-    if request.headers.get("content-type") != "application/json":
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415)
     try:
         sent = await request.json()
         name, password = str(sent["name"]), str(sent["password"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise HTTPException(400, "write a name and a password") from None
     if not await run_in_threadpool(is_user, name, password):
         raise HTTPException(403, "wrong name or password")

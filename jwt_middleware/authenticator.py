@@ -21,6 +21,7 @@ from .credentials import (
 from .errors import (
     AuthError,
     InsecureTransport,
+    InvalidToken,
     MalformedToken,
     TokenExpired,
     Unavailable,
@@ -37,7 +38,7 @@ from .verifier import Verifier
 
 logger = logging.getLogger("jwt_middleware")
 
-Divert = Callable[[AuthError, Request], Reply | None]
+Divert = Callable[[AuthError, Request, Reply], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class Authenticator:
         self._revocations = Revocations(store, trusted, read_clock(now))
         self._verifier = Verifier(trusted, self._revocations, now)
         self._sources = read_sources(sources)
+        if store is None and any(getattr(s, "needs_store", False) for s in sources):
+            raise ValueError("a session ends by a mark; give store=, the issuer's own")
         diverts = (getattr(source, "divert", None) for source in self._sources)
         self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
         self._rules = read_rules(rules)
@@ -154,8 +157,12 @@ class Authenticator:
             return Pass(None)
         if self._require_https and not request.is_secure:
             raise InsecureTransport(f"the server says {shown(request.scheme)}")
-        token, renewal = await self._verify(credentials, request)
-        await credentials.source.confirm(credentials, token, request)
+        try:
+            token, renewal = await self._verify(credentials, request)
+            await credentials.source.confirm(credentials, token, request)
+        except InvalidToken as error:
+            error.source = credentials.source
+            raise
         return Pass(token, renewal)
 
     async def _verify(
@@ -179,10 +186,9 @@ class Authenticator:
         method, path, why = shown(request.method), shown(request.path), str(error)
         why = why if why.isprintable() else ascii(why)  # it may be an application's
         logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
-        for divert in self._diverts:
-            if diverted := divert(error, request):
-                return diverted
         reply = reply_to(error, self._schemes, self._realm)
+        for divert in self._diverts:
+            reply = divert(error, request, reply)
         return replace(reply, body=b"") if request.method == "HEAD" else reply
 
     def revoke(self, token: Token | str) -> None:

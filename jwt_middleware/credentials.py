@@ -40,8 +40,9 @@ class Source(Protocol):
     # A source may also have
     #     async def renew(self, request) -> Renewal | None
     # which is asked where the token that it found has expired, and
-    #     divert(self, error, request) -> Reply | None
-    # which may answer a refused request otherwise, such as by a redirect to a login.
+    #     divert(self, error, request, reply) -> Reply
+    # which may answer a refused request otherwise, such as by a redirect to a login;
+    # and where `needs_store` is true, an Authenticator without one is refused.
 
 
 class Renewal(Protocol):

@@ -58,6 +58,8 @@ class AuthError(Exception):
     in_challenge: ClassVar[bool] = True
     """Whether ``WWW-Authenticate`` repeats the error; not where other credentials
     would not help."""
+    source: object = None
+    """What found the credentials that are refused, where it was them."""
 
     def told(self) -> dict[str, str]:
         """What the client may know."""

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from .authenticator import Authenticator
 from .errors import AuthError
 from .options import read_clock
+from .renewal import is_for_caches
 from .request import Request
 from .requirement import Requirement
 from .token import KEY, Token
@@ -91,6 +92,8 @@ def from_request(request: FlaskRequest) -> Request:
 
 def set_cookies(response: R, values: Iterable[str]) -> R:
     """Add what `SessionCookies.write` or ``clear`` returned; no cache keeps it."""
+    for name in filter(is_for_caches, list(response.headers.keys())):
+        del response.headers[name]
     for value in values:
         response.headers.add("Set-Cookie", value)
     response.headers["Cache-Control"] = "no-store"

@@ -86,13 +86,6 @@ class TokenIssuer:
         self._now = read_clock(now)
         self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)
 
-    async def aend_session_by(self, refresh_token: str) -> None:
-        """End the session of a refresh token, used or not.
-
-        For a text that a client sent: it must not be a ``sid``, which is no secret.
-        """
-        await self._sessions.end_by(refresh_token)
-
     def _trust(self, leeway: float, max_lifetime: float) -> TrustedIssuer:
         return TrustedIssuer(
             self.issuer,
@@ -107,6 +100,17 @@ class TokenIssuer:
     def reuse_leeway(self) -> float:
         """Seconds for which tabs may race; none without refresh tokens."""
         return self._sessions.reuse_leeway
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether there are refresh tokens, and sessions that can be ended."""
+        return self._sessions.are_kept
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether a refresh token outlives the access token that it comes with."""
+        longest = self._lifetime + self._trusted.policy.leeway
+        return not self.has_sessions or self._sessions.idle_lifetime > longest
 
     def issue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
@@ -186,6 +190,13 @@ class TokenIssuer:
     async def aend_session(self, refresh_token_or_sid: str) -> None:
         """End a session, like `end_session`."""
         await self._sessions.end(refresh_token_or_sid)
+
+    async def aend_session_by(self, token: str) -> None:
+        """End the session of which *token* is, a refresh token or an access token.
+
+        For a text that a client sent: it must not be a ``sid``, which is no secret.
+        """
+        await self._sessions.end_by(token)
 
     def _pair(self, grant: Grant, scopes: Sequence[str]) -> TokenPair:
         now = max(int(self._now()), grant.issued_at)

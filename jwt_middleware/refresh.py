@@ -12,26 +12,24 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .compact import base64url_encode, read_json_object, write_json
-from .errors import InvalidGrant, InvalidToken, TokenExpired
+from .compact import MAX_LENGTH, base64url_encode, read_json_object, write_json
+from .errors import InvalidGrant, InvalidToken, TokenExpired, TokenNotYetValid
 from .jose import Key, sign_compact, verify_compact
 from .policy import Policy
 
 TYPE = "refresh+jwt"
-CLOCKS_S = 5
-"""By which the clocks of our own workers may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a refresh token stands for, in one moment of its session."""
 
-    subject: str
-    session_id: str
-    identifier: str
+    subject: str = field(repr=False)
+    session_id: str = field(repr=False)
+    identifier: str = field(repr=False)
     issued_at: float
     """Whole seconds, but in the second of a mark on the subject."""
     expires_at: int
@@ -39,17 +37,18 @@ class Grant:
     ends_at: int
     """When the session ends, however often it is refreshed."""
     scopes: tuple[str, ...]
-    claims: Mapping[str, Any]
+    claims: Mapping[str, Any] = field(repr=False)
 
 
 class RefreshTokens:
     """Writes and reads the refresh tokens of *issuer*; the first of *keys* signs.
 
-    They give access tokens for *audience*, and for no other.
+    They give access tokens for *audience*, and for no other.  The clocks of workers
+    differ by *leeway* seconds at most.
     """
 
     def __init__(
-        self, issuer: str, audience: Iterable[str], keys: Sequence[Key]
+        self, issuer: str, audience: Iterable[str], keys: Sequence[Key], leeway: float
     ) -> None:
         self._issuer = issuer
         self._audience = sorted(audience)
@@ -58,7 +57,7 @@ class RefreshTokens:
             issuer=issuer,
             audiences=frozenset({issuer}),
             types=frozenset({TYPE}),
-            leeway=CLOCKS_S,
+            leeway=leeway,
             max_lifetime=math.inf,
         )
 
@@ -77,7 +76,12 @@ class RefreshTokens:
             "claims": dict(grant.claims),
             "audience": self._audience,
         }
-        return sign_compact({"typ": TYPE}, write_json(claims), self._secrets[0])
+        text = sign_compact({"typ": TYPE}, write_json(claims), self._secrets[0])
+        if len(text) > MAX_LENGTH:
+            raise ValueError(
+                f"a refresh token of {len(text)} characters; none reads it"
+            )
+        return text
 
     def read(self, text: str, now: float) -> Grant:
         """Return what *text* stands for, though it may have been used.
@@ -87,6 +91,8 @@ class RefreshTokens:
         grant = self.read_ended(text, now)
         if grant.expires_at <= now:  # by our own clock, and without leeway
             raise InvalidGrant(f"exp is {grant.expires_at}, now is {now:.0f}")
+        if grant.issued_at > now + self._policy.leeway:
+            raise InvalidGrant(f"iat is {grant.issued_at}, now is {now:.0f}")
         return grant
 
     def read_ended(self, text: str, now: float) -> Grant:
@@ -96,7 +102,7 @@ class RefreshTokens:
         try:
             header, payload = verify_compact(text, self._secrets)
             claims = read_json_object(payload)
-            with suppress(TokenExpired):
+            with suppress(TokenExpired, TokenNotYetValid):
                 self._policy.check(header, claims, now)
         except InvalidToken as error:
             raise InvalidGrant(f"{error.reason}: {error}") from error

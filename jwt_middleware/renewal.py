@@ -14,8 +14,7 @@ logger = logging.getLogger("jwt_middleware")
 Headers = Sequence[tuple[str, str]]
 
 
-CACHING = ("cache-control", "surrogate-control", "expires")
-"""Ends of names: of ``CDN-Cache-Control`` (RFC 9213) and its like, which go before."""
+CACHING = ("cache-control", "surrogate-control", "expires", "x-accel-expires")
 
 
 class SessionRenewal:
@@ -75,4 +74,13 @@ class SessionRenewal:
 
 def without_caching(headers: Headers) -> Headers:
     """*headers* without those that let a cache keep the answer."""
-    return [header for header in headers if not header[0].lower().endswith(CACHING)]
+    return [header for header in headers if not is_for_caches(header[0])]
+
+
+def is_for_caches(name: str) -> bool:
+    """Whether a header of that name tells a cache how long to keep an answer.
+
+    Also ``CDN-Cache-Control`` and its like (RFC 9213), which go before.
+    """
+    lower = name.lower()
+    return lower in CACHING or lower.endswith("cdn-cache-control")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Literal
@@ -16,7 +17,7 @@ from .credentials import Credentials
 from .errors import (
     AuthError,
     InvalidGrant,
-    InvalidToken,
+    InvalidRequest,
     MultipleCredentials,
     NoCredentials,
 )
@@ -100,11 +101,20 @@ class SessionCookies:
         return f"<SessionCookies {self._access.name!r}, {self._refresh.name!r}>"
 
     @property
+    def needs_store(self) -> bool:
+        """Whether there are sessions that can be ended."""
+        return self._issuer.has_sessions
+
+    @property
     def challenge(self) -> str:
         return self._cookie.challenge
 
     def find(self, request: Request) -> Credentials | None:
-        found = self._cookie.find(request)
+        try:
+            found = self._cookie.find(request)
+        except InvalidRequest as error:
+            error.source = self
+            raise
         return None if found is None else replace(found, source=self)
 
     async def confirm(
@@ -150,16 +160,20 @@ class SessionCookies:
         return await self._issuer.arefresh(self._demand(request))
 
     def end(self, request: Request) -> None:
-        """End the session of the refresh token in the cookie of *request*.
+        """End the session that the cookies of *request* are of, if there is one.
 
-        Also by one that was used, or has expired.  Raises CrossOrigin, NoCredentials,
-        InvalidGrant and RevocationsUnavailable.  In a coroutine, await `aend`.
+        Also by a token that was used or has expired.  Raises CrossOrigin for another
+        site's page, and RevocationsUnavailable.  In a coroutine, await `aend`.
         """
         run(self.aend(request))
 
     async def aend(self, request: Request) -> None:
-        """End the session of the refresh token in a cookie, like `end`."""
-        await self._issuer.aend_session_by(self._demand(request))
+        """End the session that the cookies of *request* are of, like `end`."""
+        self.ensure_own_page(request)
+        values = self._values(self._refresh, request)
+        for text in values | self._values(self._access, request):
+            with suppress(InvalidGrant):  # a sibling domain may have set it
+                await self._issuer.aend_session_by(text)
 
     async def renew(self, request: Request) -> SessionRenewal | None:
         """A renewal of the session of *request*, whose access token has expired.
@@ -171,35 +185,39 @@ class SessionCookies:
             return None
         try:
             pair = await self._issuer.apeek(text)
+            self.write(pair)  # what no browser would keep must use nothing up
         except InvalidGrant as error:
             logger.info("not renewed: %s: %s", error.reason, error)
+            return None
+        except ValueError as error:
+            logger.error("not renewed: %s", error)
             return None
         names = (self._access.name, self._refresh.name)
         return SessionRenewal(self._issuer, text, pair.access_token, names, self.write)
 
-    def divert(self, error: AuthError, request: Request) -> Reply | None:
+    def divert(self, error: AuthError, request: Request, reply: Reply) -> Reply:
         """Send a browser that opens a page, or sends a form, to the login.
 
-        No bad cookie is left to it.
-
-        None where *request* is no such one, or *error* is not told by a 401.
+        Where it was refused for want of a token, or for a bad one in our cookie, which
+        is cleared: a login page where a token is optional would else be refused too.
         """
-        path = self._login_path
-        if path is None or error.status is not HTTPStatus.UNAUTHORIZED:
-            return None
-        is_bad = isinstance(error, InvalidToken)
-        is_ours = is_bad and any(self._values(self._access, request))
-        if not request.is_navigation or (request.path == path and not is_ours):
-            return None
+        is_bad = error.source is self
+        if self._login_path is None or not request.is_navigation:
+            return reply
+        if not is_bad and not isinstance(error, NoCredentials):
+            return reply
+        cleared = [("Set-Cookie", self._access.clear())] if is_bad else []
+        # No circle: only of a __Host- cookie there is no second one, of a sibling's.
+        is_gone = is_bad and self._access.name.startswith("__Host-")
+        if request.path == self._login_path and not is_gone:
+            return replace(reply, headers=(*reply.headers, *cleared))
         headers = [
-            ("Location", path),
+            ("Location", self._login_path),
             ("Content-Type", "text/plain"),
             ("Content-Length", "0"),
             ("Cache-Control", "no-store"),
         ]
-        if is_bad:  # else the login itself would be refused, where a token is optional
-            headers.append(("Set-Cookie", self._access.clear()))
-        return Reply(HTTPStatus.SEE_OTHER, tuple(headers), b"")
+        return Reply(HTTPStatus.SEE_OTHER, (*headers, *cleared), b"")
 
     def _demand(self, request: Request) -> str:
         self.ensure_own_page(request)
@@ -222,6 +240,11 @@ class SessionCookies:
 def _read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:
     if not isinstance(issuer, TokenIssuer):
         raise ValueError(f"{type(issuer).__name__} is no TokenIssuer")
+    if not issuer.is_renewable:
+        raise ValueError(
+            "a session that lies idle for an access token's life would end, and not be "
+            "renewed; let idle_lifetime be longer than access_lifetime and leeway"
+        )
     if transparent and not issuer.reuse_leeway:
         raise ValueError(
             "transparent=True needs a TokenIssuer(..., store=store, reuse_leeway=10)"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidGrant, RefreshReused, TokenRevoked
-from .jose import Key
+from .compact import read_json_object
+from .errors import InvalidGrant, InvalidToken, RefreshReused, TokenRevoked
+from .jose import Key, verify_compact
 from .options import read_seconds
-from .refresh import CLOCKS_S, Grant, RefreshTokens
+from .refresh import Grant, RefreshTokens
 from .revocation import Revocations
 from .store import Store
 from .trust import TrustedIssuer
@@ -41,11 +42,25 @@ class Sessions:
         now: Callable[[], float],
     ) -> None:
         self._issuer = trusted.issuer
+        self._keys = keys
         self._store = store
         self._limits = limits
         self._now = now
-        self._refresh = RefreshTokens(self._issuer, trusted.policy.audiences, keys)
+        self._leeway = trusted.policy.leeway
+        self._refresh = RefreshTokens(
+            self._issuer, trusted.policy.audiences, keys, self._leeway
+        )
         self._revocations = Revocations(store, {self._issuer: trusted}, now)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether there is a store for their marks."""
+        return self._store is not None
+
+    @property
+    def idle_lifetime(self) -> float:
+        """Seconds for which a refresh token may lie unused."""
+        return self._limits.idle_lifetime
 
     @property
     def reuse_leeway(self) -> float:
@@ -99,7 +114,8 @@ class Sessions:
     async def try_use(self, grant: Grant) -> Grant | None:
         """Return the one successor of *grant*, or None for a second use."""
         now, name = self._now(), self._use_of(grant)
-        if await self._revocations.use(name, now, grant.ends_at + CLOCKS_S):
+        until = grant.expires_at + 2 * self._leeway  # by the slowest of our clocks
+        if await self._revocations.use(name, now, until):
             used_at: float | None = now
         else:
             used_at = await self._raced_at(grant)
@@ -135,10 +151,26 @@ class Sessions:
         else:
             await self._revocations.revoke_session(text, self._issuer)
 
-    async def end_by(self, refresh_token: str) -> None:
-        """End the session of a refresh token, used or not.  Raise InvalidGrant."""
-        grant = self._refresh.read_ended(refresh_token, self._now())
-        await self._revocations.revoke_session(grant.session_id, self._issuer)
+    async def end_by(self, text: str) -> None:
+        """End the session of a token of it, of either kind.  Raise InvalidGrant.
+
+        It may have been used or have expired: who has it may log out.
+        """
+        try:
+            sid = self._refresh.read_ended(text, self._now()).session_id
+        except InvalidGrant:
+            sid = self._sid_of(text)
+        await self._revocations.revoke_session(sid, self._issuer)
+
+    def _sid_of(self, access_token: str) -> str:
+        try:
+            claims = read_json_object(verify_compact(access_token, self._keys)[1])
+        except InvalidToken as error:
+            raise InvalidGrant(f"{error.reason}: {error}") from error
+        sid = claims.get("sid")
+        if claims.get("iss") != self._issuer or not isinstance(sid, str):
+            raise InvalidGrant("no token of a session")
+        return sid
 
     def write(self, grant: Grant) -> str | None:
         """Return the refresh token, where there is a store to mark its use in."""

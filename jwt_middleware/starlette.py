@@ -28,6 +28,7 @@ from .bridge import needs_loop
 from .challenge import Reply
 from .errors import AuthError
 from .options import read_clock
+from .renewal import is_for_caches
 from .request import Request
 from .requirement import Requirement
 from .token import KEY
@@ -38,7 +39,9 @@ Endpoint = Callable[..., Any]
 R = TypeVar("R", bound=Response)
 
 
-def init_app(app: Starlette, auth: Authenticator) -> None:
+def init_app(
+    app: Starlette, auth: Authenticator, *, end_responses: bool = False
+) -> None:
     """Put *auth* in front of *app*, and have it answer an `AuthError` of an endpoint.
 
     An application that is mounted in it answers its own: give it
@@ -50,12 +53,16 @@ def init_app(app: Starlette, auth: Authenticator) -> None:
     Middleware that is added afterwards stands outside of it, as CORS should.
     """
     app.add_middleware(_Noting)
-    app.add_middleware(JWTMiddleware, auth=auth)
+    app.add_middleware(JWTMiddleware, auth=auth, end_responses=end_responses)
     app.add_exception_handler(AuthError, refusing(auth))
 
 
 def refusing(auth: Authenticator) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
-    """An exception handler: ``Starlette(exception_handlers={AuthError: ...})``."""
+    """An exception handler: ``Starlette(exception_handlers={AuthError: ...})``.
+
+    Where `init_app` stands in front it tells a WebSocket as well why it is refused;
+    alone it only closes it.
+    """
 
     async def refuse(connection: HTTPConnection, error: AuthError) -> Response | None:
         reply = auth.refuse(error, from_request(connection))
@@ -103,6 +110,8 @@ def from_request(connection: HTTPConnection) -> Request:
 
 def set_cookies(response: R, values: Iterable[str]) -> R:
     """Add what `SessionCookies.write` or ``clear`` returned; no cache keeps it."""
+    for name in filter(is_for_caches, list(response.headers.keys())):
+        del response.headers[name]
     for value in values:
         response.headers.append("Set-Cookie", value)
     response.headers["Cache-Control"] = "no-store"
@@ -143,13 +152,19 @@ def _response(reply: Reply) -> Response:
 
 async def _close(websocket: WebSocket, reply: Reply) -> None:
     """Refuse a WebSocket: before it is accepted as a request, afterwards by 1008."""
-    noted = websocket.scope.get(NOTED, frozenset())
-    is_taken = websocket.client_state is not WebSocketState.CONNECTING
-    if not is_taken and "websocket.connect" not in noted:
+    is_new = websocket.client_state is WebSocketState.CONNECTING
+    noted = websocket.scope.get(NOTED)
+    if is_new and noted is not None and "websocket.connect" not in noted:
         await websocket.receive()  # ASGI: the handshake is taken before it is answered
+    is_known = not is_new or noted is not None
     is_answered = websocket.application_state is not WebSocketState.CONNECTING
     can_deny = "websocket.http.response" in (websocket.scope.get("extensions") or {})
-    if can_deny and not is_answered and "websocket.accept" not in noted:
+    if (
+        is_known
+        and can_deny
+        and not is_answered
+        and "websocket.accept" not in (noted or ())
+    ):
         await websocket.send_denial_response(_response(reply))
     elif websocket.application_state is not WebSocketState.DISCONNECTED:
         await websocket.close(1008)

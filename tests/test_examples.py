@@ -254,9 +254,7 @@ def test_the_cookies_are_those_that_a_browser_keeps_to_itself(
         path = "/session" if name == "__Secure-refresh" else "/"
         same_site = "Lax" if example.name == "flask" else "Strict"
         assert {"Secure", "HttpOnly", f"Path={path}"} <= set(attributes)
-        assert (
-            f"SameSite={same_site}" in attributes
-        )
+        assert f"SameSite={same_site}" in attributes
         assert not any(attribute.startswith("Domain") for attribute in attributes)
 
 
