@@ -152,19 +152,16 @@ def _response(reply: Reply) -> Response:
 
 async def _close(websocket: WebSocket, reply: Reply) -> None:
     """Refuse a WebSocket: before it is accepted as a request, afterwards by 1008."""
-    is_new = websocket.client_state is WebSocketState.CONNECTING
     noted = websocket.scope.get(NOTED)
-    if is_new and noted is not None and "websocket.connect" not in noted:
+    if noted is None and websocket.client_state is WebSocketState.CONNECTING:
+        await websocket.close(1008)  # it may have missed the handshake: see `_Noting`
+        return
+    if noted is not None and "websocket.connect" not in noted:
         await websocket.receive()  # ASGI: the handshake is taken before it is answered
-    is_known = not is_new or noted is not None
-    is_answered = websocket.application_state is not WebSocketState.CONNECTING
     can_deny = "websocket.http.response" in (websocket.scope.get("extensions") or {})
-    if (
-        is_known
-        and can_deny
-        and not is_answered
-        and "websocket.accept" not in (noted or ())
-    ):
+    is_accepted = noted is not None and "websocket.accept" in noted
+    is_new = websocket.application_state is WebSocketState.CONNECTING
+    if can_deny and is_new and not is_accepted:
         await websocket.send_denial_response(_response(reply))
     elif websocket.application_state is not WebSocketState.DISCONNECTED:
         await websocket.close(1008)
