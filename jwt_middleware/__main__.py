@@ -32,7 +32,9 @@ def main(
 ) -> int:
     """Run the command.  Return 0 where the mark was made, else 1."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args(
+        _joined(sys.argv[1:] if arguments is None else arguments)
+    )
     if chosen.token is None and chosen.issuer is None:
         parser.error("--session and --subject need --issuer, the iss of the tokens")
     try:
@@ -93,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
         help="that of the TrustedIssuer, in seconds (default: a day)",
     )
     return parser
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """*arguments* with the name of a session or subject joined to its option.
+
+    It may begin with a hyphen, and would be taken for an option itself.
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--session", "--subject"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _mark(chosen: argparse.Namespace, now: float) -> tuple[str, float, float]:

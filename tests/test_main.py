@@ -12,6 +12,7 @@ import pytest
 
 from jwt_middleware import Authenticator, Key, TokenIssuer
 from jwt_middleware.__main__ import main
+from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import TokenRevoked
 from jwt_middleware.sqlite import SQLiteStore
 
@@ -200,3 +201,17 @@ def test_what_failed_is_told_in_one_line(
     assert err.startswith("nothing was revoked: ")
     assert told in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--session", "--subject"])
+def test_a_name_may_begin_with_a_hyphen(path: Path, option: str) -> None:
+    """One in 64 sessions of ours does."""
+    name = "-rQhPW0KjBgte9kxrBN7mg"
+    arguments = ["revoke", "--store", f"sqlite:{path}", "--issuer", ISSUER]
+    assert main([*arguments, option, name]) == 0
+    kind = {"--session": "sid", "--subject": "sub"}[option]
+    store = SQLiteStore(path)
+    try:
+        assert run(ask(store.look, [f"{kind} {ISSUER} {name}"])) != [None]
+    finally:
+        store.close()

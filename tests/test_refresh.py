@@ -946,3 +946,29 @@ def test_it_is_told_for_how_long_tabs_may_race(
     stated = {"store": MemoryStore(), **options}
     issuer = TokenIssuer(URL, audience="app", key=KEY, **stated)
     assert issuer.reuse_leeway == seconds
+
+
+def test_a_refresh_token_that_nobody_could_read_is_not_made() -> None:
+    """It is a little longer than the access token beside it."""
+    app, lengths = App(), []
+
+    def grow() -> None:
+        for length in range(8700, 9000):
+            app.refresh(app.issuer.issue("alice", x="x" * length))
+            lengths.append(length)
+
+    with pytest.raises(ValueError, match="a refresh token of"):
+        grow()
+    assert lengths, "those that are made can be read"
+
+
+def test_a_refresh_token_from_far_ahead_waits_for_its_time() -> None:
+    """By more than the leeway of clocks; a logout is taken all the same."""
+    app = App()
+    app.wall.now += 31
+    pair = app.issuer.issue("alice")
+    app.wall.now -= 31
+    assert app.refuses(pair) == "invalid_grant"
+    app.wall.now += 1
+    app.issuer.end_session(pair.refresh_token or "")
+    assert app.refuses(pair) == "invalid_grant"

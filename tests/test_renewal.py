@@ -1088,3 +1088,25 @@ def test_no_proxy_keeps_the_new_cookies(door: Door, name: str) -> None:
     _, jar = expired(site)
     answer = visit(site.door, lambda r: (200, [(name, "max-age=60")]), cookies=jar)
     assert answer.header(name.lower()) is None
+
+
+def test_what_no_browser_would_keep_uses_nothing_up(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the key is changed for one whose signatures are longer."""
+    site = renewing(door)
+    # A cookie of nearly 4096 octets, by the shorter signature.
+    pair, _ = site.log_in(x="x" * 2600)
+    jar = jar_of(site.cookies.write(pair))
+    longer = renewing(
+        door,
+        site.store,
+        wall=site.wall,
+        issuer={"key": [Key.generate("ML-DSA-44"), KEY]},
+    )
+    site.wall.now += EXPIRED_S
+    with caplog.at_level("INFO", "jwt_middleware"):
+        assert longer.door.get(cookies=jar).status == 401
+    assert "browsers drop" in caplog.text
+    site.wall.now += 11
+    assert site.door.get(cookies=jar).status == 200

@@ -33,6 +33,7 @@ from jwt_middleware.errors import (
     NoCredentials,
     StepUpRequired,
 )
+from jwt_middleware.jose import sign_compact
 from jwt_middleware.request import Request
 
 from .asgi_checker import StrictASGI
@@ -1215,3 +1216,15 @@ def test_where_each_request_may_renew_no_path_is_left_to_choose() -> None:
     )
     with pytest.raises(ValueError, match="has no path"):
         SessionCookies(issuer, transparent=True, path="/session")
+
+
+def test_a_signed_token_of_no_session_ends_none(site: Site) -> None:
+    """Of our own key as well: another kind, or of another issuer."""
+    other = TokenIssuer("https://other.example", audience="app", key=KEY)
+    texts = [
+        other.issue("alice").access_token,
+        sign_compact({"typ": "JWT"}, b'{"iss":"https://api.example"}', KEY),
+    ]
+    for text in texts:
+        site.cookies.end(request_of(site.door, cookies=[(REFRESH, text)]))
+    assert site.store.size == 0

@@ -1210,3 +1210,18 @@ def test_below_a_mount_a_login_does_not_send_to_itself() -> None:
         follow_redirects=False,
     )
     assert answer.status_code == 401
+
+
+def test_a_handler_that_stands_alone_closes_what_it_does_not_know() -> None:
+    """It cannot tell whether the handshake was taken, and does not wait for it."""
+    auth = auth_with()
+    app = Starlette(
+        routes=[WebSocketRoute("/class", Late)],
+        middleware=[Middleware(JWTMiddleware, auth=auth)],
+        exception_handlers={AuthError: refusing(auth)},
+    )
+    with TestClient(app).websocket_connect("/class", headers=bearer()) as websocket:
+        websocket.send_text("now")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            websocket.receive_text()
+    assert closed.value.code == 1008
