@@ -68,13 +68,14 @@ class JWTMiddleware:
             return
         set_current_token(decision.token)
         inner = attached(scope, headers, decision.token)
+        app = self.app
         if decision.renewal is not None:
-            send = renewing(decision.renewal, send)
+            app = renewing(decision.renewal, app)
         if decision.token is None or scope["type"] not in self._ends:
-            await self.app(inner, receive, send)
+            await app(inner, receive, send)
             return
         ending = Ending(self.auth, decision.token, inner, receive, send)
-        await ending.run(self.app, inner)
+        await ending.run(app, inner)
 
 
 def from_scope(scope: Scope, headers: Headers) -> Request:
@@ -95,20 +96,30 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
     )
 
 
-def renewing(renewal: Renewal, send: Send) -> Send:
-    """A *send* that completes *renewal* as the answer begins."""
+def renewing(renewal: Renewal, app: ASGIApp) -> ASGIApp:
+    """*app*, of which the beginning of an answer completes *renewal*.
 
-    async def sending(message: Message) -> None:
-        if message["type"] in BEGINNINGS:
-            headers = [
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.get("headers", ())
-            ]
-            completed = await renewal.complete(message.get("status", 101), headers)
-            message = {**message, "headers": encoded(completed)}
-        await send(message)
+    Nearer to it than what ends answers: that must not end one which has not begun.
+    """
 
-    return sending
+    async def renewed(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] in BEGINNINGS:
+                message = await _completed(renewal, message)
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return renewed
+
+
+async def _completed(renewal: Renewal, message: Message) -> Message:
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in message.get("headers", ())
+    ]
+    completed = await renewal.complete(message.get("status", 101), headers)
+    return {**message, "headers": encoded(completed)}
 
 
 def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:

@@ -105,10 +105,8 @@ class Ending:
 
     async def _send_in_turn(self, message: Message) -> None:
         async with self._sending:
-            is_open = self._is_open_after(message)
-            self._is_open = self._is_open and is_open
+            self._is_open = self._is_open_after(message)
             await self._send(message)
-            self._is_open = is_open  # not before: a beginning may be interrupted
 
     def _is_open_after(self, message: Message) -> bool:
         """Only what has no length goes on; the rest is over soon, and told whole."""

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -1110,3 +1111,51 @@ def test_what_no_browser_would_keep_uses_nothing_up(
     assert "browsers drop" in caplog.text
     site.wall.now += 11
     assert site.door.get(cookies=jar).status == 200
+
+
+class Slow(MemoryStore):
+    """It takes its time to mark a use, in which the token may end."""
+
+    marking: Any = None
+
+    async def add(self, name: str, at: float, until: float) -> bool:  # type: ignore[override]
+        if until:
+            await self.marking(name)
+        return super().add(name, at, until)
+
+
+def test_an_answer_that_is_ended_has_begun() -> None:
+    """A token may be revoked while the renewal waits for the store."""
+    wall = Clock(NOW)
+    store = Slow(wall)
+    site = renewing(ASGIDoor(authenticator()), store, wall=wall)
+    _, jar = expired(site)
+    sent: list[str] = []
+
+    async def marking(name: str) -> None:
+        await site.auth.arevoke_subject("alice")
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": OPEN, "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def story() -> None:
+        store.marking = marking
+        scope = ASGIDoor.scope("http", "/", "/", [], "https", "", "")
+        cookie = "; ".join(f"{name}={value}" for name, value in jar)
+        scope |= {"method": "GET", "headers": [(b"cookie", cookie.encode())]}
+        guarded = ASGIMiddleware(app, site.auth, end_responses=True)
+        with suppress(ConnectionResetError):
+            await guarded(scope, receive, send)
+
+    asyncio.run(story())
+    assert sent[0] == OPEN
+    assert sent[1:], "and it has an end"
