@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import threading
@@ -122,10 +123,13 @@ class Replica:
 
     def close(self) -> None:
         """Stop the thread; a later look begins anew, with the marks that are held."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_S)
-        self._forget()
+        with self._starting:  # or what begins just now is forgotten, and none after it
+            self._stop.set()
+            if self._thread is not None:
+                self._thread.join(CLOSE_S)
+            loaded = self._loaded
+            self._forget()
+        loaded.open()  # who waits for this copy begins anew
 
     def start_anew(self) -> None:
         self.marks.lock = threading.Lock()
@@ -165,9 +169,13 @@ class Replica:
         logger.log(level, "marks are not fed by %r: %s", self._feed, told)
 
     async def _first_look(self, names: Sequence[str]) -> Sequence[float | None]:
+        loaded = self._loaded
         if not self._is_failing:
-            await self._loaded.wait(min(self._max_staleness, FIRST_COPY_S))
-        return self._look(names)
+            await loaded.wait(min(self._max_staleness, FIRST_COPY_S))
+        if loaded is self._loaded:
+            return self._look(names)
+        answer = self.look(names)  # it was closed meanwhile
+        return await answer if inspect.isawaitable(answer) else answer
 
     def _look(self, names: Sequence[str]) -> Sequence[float | None]:
         age = self.clock() - self.as_of
