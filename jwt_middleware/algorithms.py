@@ -1,8 +1,8 @@
 """The signature algorithms (RFC 7518, 8037, 9864, 9964), and their sound keys.
 
-The one room that imports PyJWT and cryptography: when the first key is made, not
-before.  What they raise ends here, and so does what they say, since it may quote
-a key.
+With `signatures` the one room that imports cryptography, and alone PyJWT: when the
+first key is made, not before.  What they raise ends here, and so does what they say,
+since it may quote a key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Signer(Protocol):
     @property
     def to_jwk(self) -> Callable[..., Any]: ...
     def sign(self, msg: bytes, key: Any) -> bytes: ...
-    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,6 @@ class Algorithm:
 
     def sign(self, octets: bytes, material: Any) -> bytes:
         return self.signer.sign(octets, material)
-
-    def verify(self, octets: bytes, material: Any, signature: bytes) -> bool:
-        """Whether *signature* is good; octets that upset the library are not."""
-        try:
-            return self.signer.verify(octets, material, signature)
-        except Exception:  # whatever it is, a client must not be able to cause a 500
-            return False
 
 
 def algorithm_named(name: str) -> Algorithm:
@@ -241,15 +233,6 @@ class _Lattice:
     def sign(self, msg: bytes, key: Any) -> bytes:
         signature: bytes = key.sign(msg)
         return signature
-
-    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature
-
-        try:
-            key.verify(sig, msg)
-        except InvalidSignature:
-            return False
-        return True
 
 
 def _octets(jwk: Mapping[str, Any], name: str) -> bytes:

@@ -10,7 +10,7 @@ from .challenge import Reply
 from .credentials import Renewal
 from .ending import Ending
 from .options import read_flag
-from .request import Request, is_upgrade
+from .request import Request
 from .token import ANONYMOUS, KEY, Token, set_current_token
 
 Scope = MutableMapping[str, Any]
@@ -83,7 +83,7 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
 
     def header(name: str) -> tuple[str, ...]:
         wanted = name.encode()
-        return tuple(v.decode("latin-1") for k, v in headers if k.lower() == wanted)
+        return tuple([v.decode("latin-1") for k, v in headers if k.lower() == wanted])
 
     is_websocket = scope["type"] == "websocket"
     return Request(
@@ -92,7 +92,7 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
         path=_without_root(scope["path"], scope.get("root_path", "")),
         header=header,
         raw_path=(scope.get("raw_path") or b"").decode("latin-1").partition("?")[0],
-        is_websocket=is_websocket or is_upgrade(header("upgrade")),
+        is_handshake=is_websocket,
     )
 
 

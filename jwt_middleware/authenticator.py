@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .bridge import run
 from .challenge import Reply, reply_to
@@ -30,7 +31,7 @@ from .errors import (
 from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
-from .rules import Rule, match, read_rules
+from .rules import Rule, Rules
 from .store import Store
 from .token import Token
 from .trust import TrustedIssuer, read_issuers
@@ -41,13 +42,15 @@ logger = logging.getLogger("jwt_middleware")
 Divert = Callable[[AuthError, Request, Reply], Reply]
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """The request may go on, with the token that it showed."""
 
     token: Token | None
     renewal: Renewal | None = None
     """To be completed when the answer begins."""
+
+
+PASS = Pass(None)
 
 
 class Authenticator:
@@ -67,7 +70,8 @@ class Authenticator:
     - *realm*: a name for the challenge.
     - *require_https*: refuse (400) credentials that came over plain http, by the
       scheme that the server reports.
-    - *cache_size*: verified tokens that may be kept at most; this version keeps none.
+    - *cache_size*: verified tokens that are kept at most, so that they need not be
+      verified again; all but the signature is asked each time.
     - *now*: the wall clock, seconds since 1970.
 
     Raises ValueError for configuration that could not do what it seems to.
@@ -88,19 +92,20 @@ class Authenticator:
         if store is not None:
             read_parts("store", (store,), *METHODS)
         self._revocations = Revocations(store, trusted, read_clock(now))
-        self._verifier = Verifier(trusted, self._revocations, now)
+        self._verifier = Verifier(
+            trusted, self._revocations, now, read_count("cache_size", cache_size)
+        )
         self._sources = read_sources(sources)
         if store is None and any(getattr(s, "needs_store", False) for s in sources):
             raise ValueError("a session ends by a mark; give store=, the issuer's own")
         diverts = (getattr(source, "divert", None) for source in self._sources)
         self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
-        self._rules = read_rules(rules)
+        self._rules = Rules(rules)
         self._schemes = tuple(
             dict.fromkeys(source.challenge for source in self._sources)
         )
         self._realm = read_word("realm", realm, QUOTABLE)
         self._require_https = read_flag("require_https", require_https)
-        read_count("cache_size", cache_size)
 
     @property
     def needs_loop(self) -> bool:
@@ -140,9 +145,9 @@ class Authenticator:
 
     async def decide(self, request: Request) -> Pass | Reply:
         """Judge a request: the order in here is the security of the product."""
-        rules = match(self._rules, request)
-        if all(rule.public for rule in rules):
-            return Pass(None)
+        rules, are_public = self._rules.found(request)
+        if are_public:
+            return PASS
         try:
             found = await self._authenticate(request)
             for rule in rules:
@@ -154,7 +159,7 @@ class Authenticator:
     async def _authenticate(self, request: Request) -> Pass:
         credentials = extract(request, self._sources)
         if credentials is None:
-            return Pass(None)
+            return PASS
         if self._require_https and not request.is_secure:
             raise InsecureTransport(f"the server says {shown(request.scheme)}")
         try:

@@ -51,11 +51,12 @@ async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
     `instant` or where `run` is at work, and in a thread otherwise.
     """
     answer: Any
-    if needs_loop(call) or getattr(call, "instant", False) or _under_run.get():
+    if getattr(call, "instant", False) or _under_run.get() or needs_loop(call):
         answer = call(*args)
     else:
         answer = await _in_thread(call, *args)
-    if inspect.isawaitable(answer):  # never take a coroutine for an answer: it is true
+    # Never take a coroutine for an answer: it is true.  A list is the usual one.
+    if type(answer) is not list and inspect.isawaitable(answer):
         answer = await answer
     result: T = answer
     return result

@@ -10,6 +10,7 @@ from .compact import Compact, base64url_encode, read_compact, write_json
 from .errors import BadSignature, MalformedToken, UnknownKey, shown
 from .jwk import algorithm_of, ensure_complete, ensure_for_signatures, thumbprint
 from .options import TEXT, read_word
+from .signatures import Check, prepared
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
@@ -27,12 +28,22 @@ class Key:
     damaged or of another kind.  A `Key` shows none of its material.
     """
 
-    __slots__ = ("_algorithm", "_material", "_verifying", "is_named", "kid", "names")
+    __slots__ = (
+        "_algorithm",
+        "_material",
+        "_verifying",
+        "is_named",
+        "kid",
+        "names",
+        "verify",
+    )
 
     def __init__(self, algorithm: Algorithm, material: Any, kid: str | None) -> None:
         self._algorithm = algorithm
         self._material = material
         self._verifying = public_half(material)
+        self.verify: Check = prepared(algorithm.name, self._verifying)
+        """Whether the second octets are this key's signature over the first."""
         self.is_named = kid is not None
         """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
         self.kid: str = kid or thumbprint(algorithm.dump_jwk(material))
@@ -126,10 +137,6 @@ class Key:
         if not self.can_sign:
             raise ValueError("this key verifies only; the private one signs")
         return self._algorithm.sign(octets, self._material)
-
-    def verify(self, octets: bytes, signature: bytes) -> bool:
-        """Whether *signature* is this key's over *octets*."""
-        return self._algorithm.verify(octets, self._verifying, signature)
 
     def __repr__(self) -> str:
         return f"<Key {self.algorithm} {shown(self.kid)}>"

@@ -19,6 +19,11 @@ class KeySource(Protocol):
         """
         ...
 
+    # A source may also have
+    #     held(self) -> Sequence[Key] | None
+    # the very same object for as long as nothing changes, None where `resolve` has to
+    # be asked.  Without it, tokens are verified anew each time.
+
 
 class StaticKeys:
     """Keys that are known from the start.
@@ -60,6 +65,9 @@ class StaticKeys:
         return cls(*(key for key in found if key is not None))
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        return self.keys
+
+    def held(self) -> Sequence[Key]:
         return self.keys
 
     def __repr__(self) -> str:

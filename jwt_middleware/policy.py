@@ -55,6 +55,12 @@ class Policy:
         _check_audience(claims, self.audiences)
         _check_required(claims, self.require)
 
+    def window(self, claims: Mapping[str, Any]) -> tuple[float, float]:
+        """From when, and until when, claims are accepted that `check` accepts now."""
+        starts = [claims[name] for name in ("nbf", "iat") if name in claims]
+        begins = max(claims["exp"] - self.max_lifetime, *starts, -LATEST_DATE)
+        return begins - self.leeway, claims["exp"] + self.leeway
+
 
 def media_type(typ: str) -> str:
     """*typ* as it is compared: RFC 7515 §4.1.9 leaves ``application/`` out."""

@@ -128,6 +128,9 @@ class RemoteKeys:
                     raise
                 held = newer
 
+    def held(self) -> Sequence[Key] | None:
+        return self._upkeep.held()
+
     def load(self) -> None:
         """Fetch the keys if there are none, so that no request has to wait.
 

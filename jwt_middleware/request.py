@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request as data: the one shape that both doors build."""
 
     method: str
@@ -22,8 +21,16 @@ class Request:
     joined them to one, by commas."""
     raw_path: str = ""
     """As it was sent, where the server tells."""
-    is_websocket: bool = False
-    """Whether it asks for a WebSocket."""
+    is_handshake: bool = False
+    """Whether the server itself says that it asks for a WebSocket."""
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it asks for a WebSocket.
+
+        A WSGI server, and an ASGI server that cannot upgrade, hand it on as a GET.
+        """
+        return self.is_handshake or is_upgrade(self.header("upgrade"))
 
     @property
     def is_secure(self) -> bool:
@@ -41,8 +48,5 @@ class Request:
 
 
 def is_upgrade(values: Iterable[str]) -> bool:
-    """Whether an ``Upgrade`` header asks for a WebSocket, as it does in HTTP/1.1.
-
-    A WSGI server, and an ASGI server that cannot upgrade, hand it on as a GET.
-    """
+    """Whether an ``Upgrade`` header asks for a WebSocket, as it does in HTTP/1.1."""
     return "websocket" in ",".join(values).lower()

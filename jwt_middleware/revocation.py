@@ -48,9 +48,11 @@ class Revocations:
         """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
         if self._store is None:
             return
-        self._ensure_remembered(token)
-        issued = -math.inf if token.issued_at is None else token.issued_at
-        await self._ensure_unmarked(handles(token), issued)
+        issued = token.issued_at
+        if issued is not None:
+            self._ensure_remembered(token.issuer, issued)
+        names = handles(token)
+        await self._ensure_unmarked(names, -math.inf if issued is None else issued)
 
     async def ensure_session_live(
         self, issuer: str, sid: str, sub: str, issued: float
@@ -134,14 +136,13 @@ class Revocations:
             raise ValueError("nothing can be revoked without a store; give store=...")
         return self._store
 
-    def _ensure_remembered(self, token: Token) -> None:
+    def _ensure_remembered(self, issuer: str, issued: float) -> None:
         """Raise LifetimeExceeded for a token older than any mark that is kept.
 
         One that lives too long is refused when it is new.  It must not pass when it
         is old, and the marks on its session have ended.
         """
-        issuer, issued = self._issuer(token.issuer), token.issued_at
-        if issued is not None and issued < self._now() - issuer.oldest:
+        if issued < self._now() - self._issuer(issuer).oldest:
             raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
 
     async def _put(
@@ -186,6 +187,8 @@ def _nothing() -> None:
 async def _look(store: Store, names: Sequence[str]) -> Sequence[float | None]:
     try:
         marks = await ask(store.look, names)
+        if type(marks) is list and marks.count(None) == len(marks) == len(names):
+            return marks
         dates = [None if mark is None else float(mark) for mark in marks]
         if len(dates) != len(names) or any(mark != mark for mark in dates):
             raise ValueError("not one date for each name")  # NaN is none

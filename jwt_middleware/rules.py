@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from posixpath import normpath
 from unicodedata import normalize
@@ -19,6 +20,10 @@ from .token import Token
 
 logger = logging.getLogger("jwt_middleware")
 
+REMEMBERED = 1024
+"""Requests whose rules are known; a stranger's paths drive out others, and no more."""
+LONGEST_REMEMBERED = 300
+"""Characters of method and path."""
 METHOD = re.compile(r"[A-Z][A-Z0-9-]*")  # methods have a case: "get" would never match
 TWO_WAYS = re.compile(
     r"//|\\|;|%[0-9A-Fa-f]{2}|[\x00-\x1F\x7F\uD800-\uDFFF]|/\.\.?(?:/|\Z)|\A[^/]"
@@ -107,8 +112,31 @@ def read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
     return found
 
 
-def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
-    """The rules that *request* has to satisfy, all of them; mostly there is one.
+class Rules:
+    """The rules of an application, and which of them were found for a request."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = read_rules(rules)
+        self._remembered = lru_cache(REMEMBERED)(self._found)
+
+    def found(self, request: Request) -> tuple[Sequence[Rule], bool]:
+        """The rules that *request* has to satisfy, and whether they are all public."""
+        method, path, raw_path = request.method, request.path, request.raw_path
+        if len(method) + len(path) + len(raw_path) > LONGEST_REMEMBERED:
+            return self._found(method, path, raw_path)
+        return self._remembered(method, path, raw_path)
+
+    def _found(
+        self, method: str, path: str, raw_path: str
+    ) -> tuple[Sequence[Rule], bool]:
+        rules = match(self._rules, method, path, raw_path)
+        return rules, all(rule.public for rule in rules)
+
+
+def match(
+    rules: Sequence[Rule], method: str, path: str, raw_path: str = ""
+) -> Sequence[Rule]:
+    """The rules that a request has to satisfy, all of them; mostly there is one.
 
     A path that a router might read otherwise than we do is held to the rule of
     every reading, and let in by none without a token.  Many routers add or drop a
@@ -116,8 +144,8 @@ def match(rules: Sequence[Rule], request: Request) -> Sequence[Rule]:
     rule of its twin as well, though never let in by it.  A rule of the twin that
     covers the path too adds nothing: the one before it was chosen over it.
     """
-    method, path = request.method, request.path or "/"
-    if is_ambiguous(path, request.raw_path):
+    path = path or "/"
+    if is_ambiguous(path, raw_path):
         plain = _resolved(path)
         found = [_first(rules, method, p) for p in (path, plain, _twin(plain))]
         return _strict(found) or (TOKEN_NEEDED,)

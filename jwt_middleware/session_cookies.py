@@ -115,7 +115,7 @@ class SessionCookies:
         except InvalidRequest as error:
             error.source = self
             raise
-        return None if found is None else replace(found, source=self)
+        return None if found is None else found._replace(source=self)
 
     async def confirm(
         self, credentials: Credentials, token: Token, request: Request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +24,7 @@ class Token(Mapping[str, Any]):
     ``request.auth`` are asked for.
     """
 
-    __slots__ = ("_claims", "_digest", "_header", "scopes")
+    __slots__ = ("_claims", "_digest", "_header", "_scopes")
 
     is_authenticated = True
 
@@ -33,7 +34,7 @@ class Token(Mapping[str, Any]):
         self._claims = dict(claims)
         self._digest = digest
         self._header = dict(header)
-        self.scopes: frozenset[str] = read_scopes(claims)
+        self._scopes: frozenset[str] | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self._claims[name]
@@ -50,7 +51,14 @@ class Token(Mapping[str, Any]):
     @property
     def header(self) -> Mapping[str, Any]:
         """The JOSE header."""
-        return MappingProxyType(self._header)
+        return MappingProxyType(deepcopy(self._header))  # others have it too
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """From ``scope`` (RFC 8693 §4.2), else ``scp``: a string or a list."""
+        if self._scopes is None:
+            self._scopes = read_scopes(self._claims)
+        return self._scopes
 
     @property
     def issuer(self) -> str:

@@ -91,6 +91,11 @@ class TrustedIssuer:
         allowed = (key for key in keys if _is_allowed(key, self.algorithms))
         return fitting(allowed, header)
 
+    def held(self) -> Sequence[Key] | None:
+        """The keys as a whole, where they are at hand and none are to be fetched."""
+        held = getattr(self.keys, "held", None)
+        return None if held is None else cast(Sequence[Key] | None, held())
+
     @property
     def oldest(self) -> float:
         """Seconds after its ``iat`` until which a token may be accepted."""

@@ -75,6 +75,16 @@ class Upkeep:
             raise self._unavailable(self._tries.next_at)
         return held
 
+    def held(self) -> tuple[Key, ...] | None:
+        """The keys to verify with; None where a fetch is due, or to be waited for."""
+        held, now = self._held, self.now()
+        if held is None:
+            return None
+        is_due = now >= held.due_at
+        if is_due and (self._may_refresh() or self._must_wait(held, now)):
+            return None
+        return held.keys
+
     async def newer(self, held: KeySet, arrived: float) -> KeySet | None:
         """A set that may have a key that *held* has not; None where there is none.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .cache import Origin, VerifiedTokens
 from .compact import Compact, read_json_object
 from .errors import (
     LifetimeExceeded,
@@ -35,16 +36,21 @@ class Verifier:
         issuers: Mapping[str, TrustedIssuer],
         revocations: Revocations,
         now: Callable[[], float],
+        cache_size: int = 0,
     ) -> None:
+        self._verified = VerifiedTokens(cache_size)
         self._issuers = issuers
         self._revocations = revocations
         self._now = now
 
     async def verify(self, text: str) -> Token:
         """Return the token.  Raise InvalidToken, or Unavailable."""
-        issuer, compact, claims = await self._read(text)
-        issuer.policy.check(compact.header, claims, self._now())
-        token = _token(compact, claims)
+        token = self._verified.recall(text, self._now())
+        if token is None:
+            origin, compact, claims = await self._read(text)
+            origin.issuer.policy.check(compact.header, claims, self._now())
+            token = _token(compact, claims)
+            self._verified.remember(text, origin, token)
         await self._revocations.ensure_live(token)
         return token
 
@@ -53,9 +59,9 @@ class Verifier:
 
         None where it has expired, so that nothing is left to take back.
         """
-        issuer, compact, claims = await self._read(text)
+        origin, compact, claims = await self._read(text)
         try:
-            issuer.policy.check(compact.header, claims, self._now())
+            origin.issuer.policy.check(compact.header, claims, self._now())
         except TokenExpired:
             return None
         except (TokenNotYetValid, LifetimeExceeded):
@@ -76,13 +82,14 @@ class Verifier:
         leeway = self._issuers[token.issuer].policy.leeway
         return token.expires_at + leeway - self._now()
 
-    async def _read(self, text: str) -> tuple[TrustedIssuer, Compact, dict[str, Any]]:
+    async def _read(self, text: str) -> tuple[Origin, Compact, dict[str, Any]]:
         """Take a token apart and check whose it is; its claims are not yet judged."""
         compact = read_jws(text)
         claims = read_json_object(compact.payload)
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
+        origin = Origin(issuer, issuer.held(), compact.header)
         ensure_signed(compact, await issuer.resolve(compact.header))
-        return issuer, compact, claims
+        return origin, compact, claims
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:
         iss = claims.get("iss")
@@ -93,4 +100,5 @@ class Verifier:
 
 
 def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:
-    return Token(compact.header, claims, digest=compact.digest)
+    digest = "" if claims.get("jti") else compact.digest
+    return Token(compact.header, claims, digest=digest)

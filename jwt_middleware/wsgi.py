@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .authenticator import Authenticator, ensure_authenticator
 from .bridge import run
 from .challenge import Reply
 from .credentials import Renewal
-from .request import Request, is_upgrade
+from .request import Request
 from .token import KEY, set_current_token
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def from_environ(environ: WSGIEnvironment) -> Request:
     """Read a request from *environ*."""
 
     def header(name: str) -> tuple[str, ...]:
-        value = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        value = environ.get(_variable(name))
         return () if value is None else (value,)
 
     return Request(
@@ -63,7 +64,6 @@ def from_environ(environ: WSGIEnvironment) -> Request:
         path=_decoded(environ.get("PATH_INFO", "")),
         header=header,
         raw_path=_raw_path(environ),
-        is_websocket=is_upgrade(header("upgrade")),
     )
 
 
@@ -75,6 +75,12 @@ def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
         return start_response(status, list(completed), *exc_info)
 
     return start
+
+
+@cache
+def _variable(name: str) -> str:
+    """The CGI name of a header; few are ever asked for."""
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
 def _raw_path(environ: WSGIEnvironment) -> str:
@@ -89,6 +95,8 @@ def send_reply(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
     return [reply.body]
 
 
-def _decoded(path: Any) -> str:
+def _decoded(path: str) -> str:
     """PEP 3333 gives octets in the guise of latin-1; paths are UTF-8."""
-    return str(path).encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    if path.isascii():
+        return path
+    return path.encode("latin-1", "replace").decode("utf-8", "surrogateescape")

@@ -219,7 +219,7 @@ def request_of(row: Row) -> Request:
         scheme=scheme,
         path="/session/refresh",
         header=lambda name: headers.get(name, ()),
-        is_websocket=row.is_socket,
+        is_handshake=row.is_socket,
     )
 
 
