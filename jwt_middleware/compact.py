@@ -11,8 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import MalformedToken
 
@@ -30,14 +29,18 @@ LAST = {0: ALPHABET, 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-@dataclass(frozen=True, slots=True)
-class Compact:
+class Compact(NamedTuple):
     """The parts of a compact JWS."""
 
     header: Mapping[str, Any]
-    payload: bytes = field(repr=False)
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    payload: bytes
+    signing_input: bytes
+    signature: bytes
+    segment: bytes
+    """The header as it was sent."""
+
+    def __repr__(self) -> str:  # neither claims nor a signature
+        return f"Compact(header={self.header!r})"
 
     @property
     def digest(self) -> str:
@@ -46,30 +49,42 @@ class Compact:
         return hashlib.sha256(self.signing_input).hexdigest()
 
 
-def read_compact(text: str) -> Compact:
-    """Take *text* apart.  Raise MalformedToken where it is not a compact JWS."""
+def read_compact(text: str, known: Mapping[bytes, Mapping[str, Any]] = {}) -> Compact:
+    """Take *text* apart.  Raise MalformedToken where it is not a compact JWS.
+
+    *known* are headers that need not be read again, as they were sent.
+    """
     if len(text) > MAX_LENGTH:
         raise MalformedToken(f"{len(text)} characters")
     try:
         octets = text.encode("ascii")
     except UnicodeEncodeError:
         raise MalformedToken("not ASCII") from None
-    if octets.translate(None, ALPHABET + b".") or octets.count(b".") != 2:
+    if octets.translate(None, ALPHABET) != b"..":
         raise MalformedToken("not three segments of base64url")
     signing_input, _, signature = octets.rpartition(b".")
-    header, _, payload = signing_input.partition(b".")
+    segment, _, payload = signing_input.partition(b".")
+    header = known.get(segment)
     return Compact(
-        header=read_json_object(base64url_decode(header)),
-        payload=base64url_decode(payload),
-        signing_input=signing_input,
-        signature=base64url_decode(signature),
+        read_json_object(_decode(segment)) if header is None else header,
+        _decode(payload),
+        signing_input,
+        _decode(signature),
+        segment,
     )
 
 
 def base64url_decode(segment: bytes) -> bytes:
     """Decode base64url without padding, of which each value has one spelling."""
+    if segment.translate(None, ALPHABET):
+        raise MalformedToken("not base64url")
+    return _decode(segment)
+
+
+def _decode(segment: bytes) -> bytes:
+    """Decode what has no other characters than base64url."""
     surplus = len(segment) % 4
-    if segment.translate(None, ALPHABET) or surplus == 1:
+    if surplus == 1:
         raise MalformedToken("not base64url")
     if segment and segment[-1] not in LAST[surplus]:
         raise MalformedToken("stray bits at the end of a segment")
@@ -90,8 +105,8 @@ def read_json_object(octets: bytes) -> dict[str, Any]:
     """
     try:
         text = octets.decode("utf-8")
-        value = DECODER.decode(text)
-        if SURROGATE.search(text):
+        value = _parse(text)
+        if "\\u" in text and SURROGATE.search(text):
             _ensure_encodable(value)
     except (ValueError, RecursionError) as error:
         # The name of the error only: its text may quote what the client sent.
@@ -111,6 +126,14 @@ def write_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(
         value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
+
+
+def _parse(text: str) -> Any:
+    if text[:1] == "{":
+        value, end = DECODER.raw_decode(text)
+        if end == len(text):
+            return value
+    return DECODER.decode(text)  # with white space around it, or no object
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .cache import Origin, VerifiedTokens
+from .cache import VerifiedTokens
 from .compact import Compact, read_json_object
 from .errors import (
     LifetimeExceeded,
@@ -15,6 +15,7 @@ from .errors import (
     shown,
 )
 from .jose import ensure_signed, read_jws
+from .origins import Origin, Origins
 from .revocation import Revocations
 from .token import Token
 from .trust import TrustedIssuer
@@ -38,7 +39,8 @@ class Verifier:
         now: Callable[[], float],
         cache_size: int = 0,
     ) -> None:
-        self._verified = VerifiedTokens(cache_size)
+        self._origins = Origins()
+        self._verified = VerifiedTokens(cache_size, self._origins)
         self._issuers = issuers
         self._revocations = revocations
         self._now = now
@@ -48,9 +50,10 @@ class Verifier:
         token = self._verified.recall(text, self._now())
         if token is None:
             origin, compact, claims = await self._read(text)
+            number = self._origins.learn(origin, compact.segment)
             origin.issuer.policy.check(compact.header, claims, self._now())
             token = _token(compact, claims)
-            self._verified.remember(text, origin, token)
+            self._verified.remember(text, origin, number, token)
         await self._revocations.ensure_live(token)
         return token
 
@@ -84,11 +87,17 @@ class Verifier:
 
     async def _read(self, text: str) -> tuple[Origin, Compact, dict[str, Any]]:
         """Take a token apart and check whose it is; its claims are not yet judged."""
-        compact = read_jws(text)
+        compact = read_jws(text, self._origins.headers)
         claims = read_json_object(compact.payload)
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
-        origin = Origin(issuer, issuer.held(), compact.header)
-        ensure_signed(compact, await issuer.resolve(compact.header))
+        origin = self._origins.found(issuer.issuer, compact.segment)
+        if origin is None:
+            held = issuer.held()
+            fitting = await issuer.resolve(compact.header)
+            # What was held before and after is what was chosen from.
+            is_same = issuer.held() is held
+            origin = Origin(issuer, compact.header, fitting, held if is_same else None)
+        ensure_signed(compact, origin.fitting)
         return origin, compact, claims
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:

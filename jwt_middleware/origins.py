@@ -1,0 +1,82 @@
+"""What many tokens have in common, so that it is found out once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .fork import start_anew_after_fork
+from .jose import Key
+from .trust import TrustedIssuer
+
+MOST = 64
+"""An issuer has a few headers; one that has many gains nothing here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """An issuer, a header of its tokens, and the keys that were meant by it."""
+
+    issuer: TrustedIssuer
+    header: Mapping[str, Any]
+    fitting: Sequence[Key]
+    held: Sequence[Key] | None
+    """All keys of the issuer, when these were chosen; None where it cannot tell."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the issuer has the very same keys still."""
+        return self.held is not None and self.issuer.held() is self.held
+
+
+class Origins:
+    """Origins of which a signature was verified, found by issuer and header.
+
+    A number stands for one; where the keys of an issuer have changed, it is another
+    one, under another number.
+    """
+
+    def __init__(self) -> None:
+        self.headers: dict[bytes, Mapping[str, Any]] = {}
+        """Headers as they were sent, and what they say."""
+        self._numbers: dict[tuple[str, bytes], int] = {}
+        self._origins: dict[int, Origin] = {}
+        self._last = 0
+        self.start_anew()
+        start_anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        self._lock = threading.Lock()
+
+    def numbered(self, number: int) -> Origin | None:
+        """The origin of that number, where it still holds."""
+        origin = self._origins.get(number)
+        return origin if origin is not None and origin.holds else None
+
+    def found(self, issuer: str, header: bytes) -> Origin | None:
+        """The origin of an issuer's tokens with a header, where it still holds."""
+        number = self._numbers.get((issuer, header))
+        return None if number is None else self.numbered(number)
+
+    def learn(self, origin: Origin, header: bytes) -> int:
+        """Note that a token of *origin*, with this header, was verified."""
+        name = (origin.issuer.issuer, header)
+        number = self._numbers.get(name)
+        if number is not None and self._origins.get(number) is origin:
+            return number
+        with self._lock:
+            self._forget(self._numbers.get(name), name)
+            if len(self._numbers) >= MOST:
+                oldest = next(iter(self._numbers))
+                self._forget(self._numbers[oldest], oldest)
+            self._last += 1
+            self._numbers[name], self._origins[self._last] = self._last, origin
+            self.headers[header] = origin.header
+            return self._last
+
+    def _forget(self, number: int | None, name: tuple[str, bytes]) -> None:
+        if number is not None:
+            del self._numbers[name], self._origins[number]
+            self.headers.pop(name[1], None)
