@@ -55,7 +55,7 @@ async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
         answer = call(*args)
     else:
         answer = await _in_thread(call, *args)
-    # Never take a coroutine for an answer: it is true.  A list is the usual one.
+    # Never take a coroutine for an answer: it is true.  A list, as of marks, is none.
     if type(answer) is not list and inspect.isawaitable(answer):
         answer = await answer
     result: T = answer

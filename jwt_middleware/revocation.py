@@ -48,9 +48,9 @@ class Revocations:
         """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
         if self._store is None:
             return
-        issued = token.issued_at
+        issued = token.get("iat")
         if issued is not None:
-            self._ensure_remembered(token.issuer, issued)
+            self._ensure_remembered(token["iss"], issued)
         names = handles(token)
         await self._ensure_unmarked(names, -math.inf if issued is None else issued)
 
@@ -78,6 +78,8 @@ class Revocations:
 
     async def _ensure_unmarked(self, names: Sequence[str], issued: float) -> None:
         marks = await _look(self.demand_store(), names)
+        if marks.count(None) == len(marks):
+            return
         for name, mark in zip(names, marks, strict=True):
             # Most issuers write whole seconds: in that of the mark, a token is older.
             if mark is not None and mark >= issued:
@@ -171,13 +173,13 @@ def handle(kind: Kind, issuer: str, value: str) -> str:
 
 def handles(token: Token) -> tuple[str, ...]:
     """The names by which *token* can be taken back."""
-    issuer, sid, sub = token.issuer, token.get("sid"), token.subject
-    names = [handle("jti", issuer, token.identifier)]
+    issuer, sid, sub = token["iss"], token.get("sid"), token.get("sub")
+    own = f"jti {issuer} {token.identifier}"  # as `handle` writes it
+    if sid and sub:
+        return own, f"sid {issuer} {sid}", f"sub {issuer} {sub}"
     if sid:
-        names.append(handle("sid", issuer, sid))
-    if sub:
-        names.append(handle("sub", issuer, sub))
-    return tuple(names)
+        return own, f"sid {issuer} {sid}"
+    return (own, f"sub {issuer} {sub}") if sub else (own,)
 
 
 def _nothing() -> None:

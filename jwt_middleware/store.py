@@ -83,8 +83,8 @@ class MemoryStore:
 
     @instant
     def look(self, names: Sequence[str]) -> Sequence[float | None]:
+        marks = list(map(self._marks.get, names))  # each read is atomic
         now = self._now()
-        marks = [self._marks.get(name) for name in names]  # each read is atomic
         return [
             mark[0] if mark is not None and mark[1] > now else None for mark in marks
         ]

@@ -39,6 +39,9 @@ class Token(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._claims[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._claims.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._claims)
 
