@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from .bridge import run
 from .challenge import Reply, reply_to
@@ -19,6 +18,7 @@ from .credentials import (
     extract,
     read_sources,
 )
+from .decision import ANONYMOUS_PASS, Divert, Pass
 from .errors import (
     AuthError,
     InsecureTransport,
@@ -38,19 +38,6 @@ from .trust import TrustedIssuer, read_issuers
 from .verifier import Verifier
 
 logger = logging.getLogger("jwt_middleware")
-
-Divert = Callable[[AuthError, Request, Reply], Reply]
-
-
-class Pass(NamedTuple):
-    """The request may go on, with the token that it showed."""
-
-    token: Token | None
-    renewal: Renewal | None = None
-    """To be completed when the answer begins."""
-
-
-PASS = Pass(None)
 
 
 class Authenticator:
@@ -147,7 +134,7 @@ class Authenticator:
         """Judge a request: the order in here is the security of the product."""
         rules, are_public = self._rules.found(request)
         if are_public:
-            return PASS
+            return ANONYMOUS_PASS
         try:
             found = await self._authenticate(request)
             for rule in rules:
@@ -159,7 +146,7 @@ class Authenticator:
     async def _authenticate(self, request: Request) -> Pass:
         credentials = extract(request, self._sources)
         if credentials is None:
-            return PASS
+            return ANONYMOUS_PASS
         if self._require_https and not request.is_secure:
             raise InsecureTransport(f"the server says {shown(request.scheme)}")
         try:

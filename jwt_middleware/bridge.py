@@ -51,7 +51,7 @@ async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
     `instant` or where `run` is at work, and in a thread otherwise.
     """
     answer: Any
-    if getattr(call, "instant", False) or _under_run.get() or needs_loop(call):
+    if is_instant(call) or _under_run.get() or needs_loop(call):
         answer = call(*args)
     else:
         answer = await _in_thread(call, *args)
@@ -67,6 +67,11 @@ def needs_loop(call: object) -> bool:
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
         getattr(call, "__call__", None)  # noqa: B004  (what it is, not whether)
     )
+
+
+def is_instant(call: object) -> bool:
+    """Whether *call* is marked as one that never waits, but may return what does."""
+    return getattr(call, "instant", False) is True
 
 
 def instant(call: F) -> F:

@@ -98,7 +98,7 @@ class BearerHeader:
         values = request.header(self._header)
         if not values:
             return None
-        value = ",".join(values).strip(" \t")
+        value = (values[0] if len(values) == 1 else ",".join(values)).strip(" \t")
         text = value if self.scheme is None else after_scheme(value, self.scheme)
         return Credentials(ensure_token68(text), self) if text else None
 

@@ -28,7 +28,7 @@ class Origin:
     @property
     def holds(self) -> bool:
         """Whether the issuer has the very same keys still."""
-        return self.held is not None and self.issuer.held() is self.held
+        return self.issuer.held() is self.held is not None
 
 
 class Origins:

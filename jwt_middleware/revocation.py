@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from inspect import isawaitable
+from typing import Any, Literal
 
-from .bridge import ask, needs_loop
+from .bridge import ask, is_instant, needs_loop
 from .errors import LifetimeExceeded, RevocationsUnavailable, TokenRevoked
 from .options import read_date
 from .store import Store
@@ -38,6 +39,7 @@ class Revocations:
         self._store = store
         self._issuers = issuers
         self._now = now
+        self._is_instant = is_instant(getattr(store, "look", None))
 
     @property
     def needs_loop(self) -> bool:
@@ -52,18 +54,20 @@ class Revocations:
         if issued is not None:
             self._ensure_remembered(token["iss"], issued)
         names = handles(token)
-        await self._ensure_unmarked(names, -math.inf if issued is None else issued)
+        marks = await self._look(names)
+        if marks.count(None) < len(marks):
+            _ensure_older(names, marks, -math.inf if issued is None else issued)
 
     async def ensure_session_live(
         self, issuer: str, sid: str, sub: str, issued: float
     ) -> None:
         """Raise TokenRevoked where a session was ended since *issued*."""
         names = (handle("sid", issuer, sid), handle("sub", issuer, sub))
-        await self._ensure_unmarked(names, issued)
+        _ensure_older(names, await self._look(names), issued)
 
     async def date_of(self, name: str) -> float | None:
         """When *name* was marked, or None.  Raise RevocationsUnavailable."""
-        return (await _look(self.demand_store(), (name,)))[0]
+        return (await self._look((name,)))[0]
 
     async def is_used(self, name: str) -> bool:
         """Whether *name* was used, also by another worker.  Marks nothing."""
@@ -75,15 +79,6 @@ class Revocations:
             return bool(await ask(self.demand_store().add, name, at, until))
         except Exception as error:  # whatever a store raises: it may have been used
             raise RevocationsUnavailable(f"add: {type(error).__name__}") from error
-
-    async def _ensure_unmarked(self, names: Sequence[str], issued: float) -> None:
-        marks = await _look(self.demand_store(), names)
-        if marks.count(None) == len(marks):
-            return
-        for name, mark in zip(names, marks, strict=True):
-            # Most issuers write whole seconds: in that of the mark, a token is older.
-            if mark is not None and mark >= issued:
-                raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
 
     def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]:
         """Have *call* called when *token* may have been taken back.
@@ -144,8 +139,25 @@ class Revocations:
         One that lives too long is refused when it is new.  It must not pass when it
         is old, and the marks on its session have ended.
         """
-        if issued < self._now() - self._issuer(issuer).oldest:
+        if issued < self._now() - self._issuers[issuer].oldest:
             raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
+
+    async def _look(self, names: Sequence[str]) -> Sequence[float | None]:
+        look = self.demand_store().look
+        marks: Any
+        try:
+            marks = look(names) if self._is_instant else await ask(look, names)
+            if type(marks) is not list:  # an instant one may have to wait for a copy
+                marks = list(await marks if isawaitable(marks) else marks)
+            if marks.count(None) == len(marks) == len(names):
+                unmarked: Sequence[float | None] = marks
+                return unmarked
+            dates = [None if mark is None else float(mark) for mark in marks]
+            if len(dates) != len(names) or any(mark != mark for mark in dates):
+                raise ValueError("not one date for each name")  # NaN is none
+            return dates
+        except Exception as error:  # whatever a store raises: nobody knows
+            raise RevocationsUnavailable(f"look: {type(error).__name__}") from error
 
     async def _put(
         self, kind: Kind, issuer: str, value: str, at: float, until: float
@@ -186,14 +198,11 @@ def _nothing() -> None:
     """End what was not begun."""
 
 
-async def _look(store: Store, names: Sequence[str]) -> Sequence[float | None]:
-    try:
-        marks = await ask(store.look, names)
-        if type(marks) is list and marks.count(None) == len(marks) == len(names):
-            return marks
-        dates = [None if mark is None else float(mark) for mark in marks]
-        if len(dates) != len(names) or any(mark != mark for mark in dates):
-            raise ValueError("not one date for each name")  # NaN is none
-        return dates
-    except Exception as error:  # whatever a store raises: nobody knows, nobody passes
-        raise RevocationsUnavailable(f"look: {type(error).__name__}") from error
+def _ensure_older(
+    names: Sequence[str], marks: Sequence[float | None], issued: float
+) -> None:
+    """Raise TokenRevoked where one of *names* was marked since *issued*."""
+    for name, mark in zip(names, marks, strict=True):
+        # Most issuers write whole seconds: in that of the mark, a token is older.
+        if mark is not None and mark >= issued:
+            raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")

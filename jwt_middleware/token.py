@@ -42,6 +42,9 @@ class Token(Mapping[str, Any]):
     def get(self, name: str, default: Any = None) -> Any:
         return self._claims.get(name, default)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._claims
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._claims)
 

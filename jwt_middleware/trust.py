@@ -50,7 +50,7 @@ class TrustedIssuer:
     that could not do what it seems to.
     """
 
-    __slots__ = ("algorithms", "issuer", "keys", "policy")
+    __slots__ = ("algorithms", "issuer", "keys", "oldest", "policy")
 
     def __init__(
         self,
@@ -76,6 +76,8 @@ class TrustedIssuer:
             max_lifetime=_read_lifetime(max_lifetime),
             require=read_words("require", require) + _required_by(profile),
         )
+        self.oldest = self.policy.max_lifetime + self.policy.leeway
+        """Seconds after its ``iat`` until which a token may be accepted."""
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys of this issuer that *header* may mean.
@@ -95,11 +97,6 @@ class TrustedIssuer:
         """The keys as a whole, where they are at hand and none are to be fetched."""
         held = getattr(self.keys, "held", None)
         return None if held is None else cast(Sequence[Key] | None, held())
-
-    @property
-    def oldest(self) -> float:
-        """Seconds after its ``iat`` until which a token may be accepted."""
-        return self.policy.max_lifetime + self.policy.leeway
 
     @property
     def memory(self) -> float:

@@ -19,8 +19,8 @@ from jwt_middleware import (
     Rule,
     TrustedIssuer,
 )
-from jwt_middleware.authenticator import Pass
 from jwt_middleware.challenge import Reply
+from jwt_middleware.decision import Pass
 from jwt_middleware.errors import (
     AuthError,
     MalformedToken,
