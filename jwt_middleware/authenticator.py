@@ -175,9 +175,10 @@ class Authenticator:
         For a framework, where an application raised it itself.
         """
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
-        method, path, why = shown(request.method), shown(request.path), str(error)
-        why = why if why.isprintable() else ascii(why)  # it may be an application's
-        logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
+        if logger.isEnabledFor(level):
+            method, path, why = shown(request.method), shown(request.path), str(error)
+            why = why if why.isprintable() else ascii(why)  # it may be an application's
+            logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
         reply = reply_to(error, self._schemes, self._realm)
         for divert in self._diverts:
             reply = divert(error, request, reply)

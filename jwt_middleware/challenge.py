@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from .errors import AuthError, Unavailable
 from .options import QUOTABLE
+
+REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,31 @@ class Challenge:
 
 def reply_to(error: AuthError, schemes: Sequence[str], realm: str) -> Reply:
     """The reply that tells the client of *error*, and of no more than it says."""
-    body = json.dumps(error.told()).encode()
-    parameters = {"realm": realm, **error.challenged()}
+    return _reply(
+        error.status,
+        tuple(error.told().items()),
+        ("realm", realm),
+        tuple(error.challenged().items()),
+        tuple(schemes),
+        error.retry_after if isinstance(error, Unavailable) else None,
+    )
+
+
+Items = tuple[tuple[str, str], ...]
+
+
+@lru_cache(REMEMBERED)
+def _reply(
+    status: HTTPStatus,
+    told: Items,
+    realm: tuple[str, str],
+    challenged: Items,
+    schemes: tuple[str, ...],
+    retry_after: int | None,
+) -> Reply:
+    """Made once: of what an application refuses, there are a few kinds only."""
+    body = json.dumps(dict(told)).encode()
+    parameters = dict([realm, *challenged])
     headers = [
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
@@ -54,6 +80,6 @@ def reply_to(error: AuthError, schemes: Sequence[str], realm: str) -> Reply:
     # One line for each: many clients take a joined line for one challenge.
     for scheme in schemes:
         headers.append(("WWW-Authenticate", Challenge(scheme, parameters).to_header()))
-    if isinstance(error, Unavailable):
-        headers.append(("Retry-After", str(error.retry_after)))
-    return Reply(error.status, tuple(headers), body)
+    if retry_after is not None:
+        headers.append(("Retry-After", str(retry_after)))
+    return Reply(status, tuple(headers), body)
