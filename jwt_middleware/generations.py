@@ -16,7 +16,8 @@ class Generations:
     """
 
     def __init__(self, size: int) -> None:
-        self._half = (size + 1) // 2
+        self._half = max(size // 2, 1)
+        self._keeps_old = size > 1
         self._young: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
         self.start_anew()
@@ -41,5 +42,6 @@ class Generations:
         """Let *value* stand under *key*."""
         with self._lock:
             if len(self._young) >= self._half:
-                self._old, self._young = self._young, {}
+                self._old = self._young if self._keeps_old else {}
+                self._young = {}
             self._young[key] = value

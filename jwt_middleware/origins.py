@@ -11,8 +11,8 @@ from .fork import start_anew_after_fork
 from .jose import Key
 from .trust import TrustedIssuer
 
-MOST = 64
-"""An issuer has a few headers; one that has many gains nothing here."""
+MOST = 1024
+"""Of all issuers: each has a few headers.  One that has many gains nothing here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,12 @@ class Origins:
         return None if number is None else self.numbered(number)
 
     def learn(self, origin: Origin, header: bytes) -> int:
-        """Note that a token of *origin*, with this header, was verified."""
+        """Note that a token of *origin*, with this header, was verified.
+
+        Return its number; 0 where nothing tells whether the keys will be the same.
+        """
+        if origin.held is None:
+            return 0
         name = (origin.issuer.issuer, header)
         number = self._numbers.get(name)
         if number is not None and self._origins.get(number) is origin:

@@ -118,11 +118,14 @@ class Rules:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = read_rules(rules)
         self._remembered = lru_cache(REMEMBERED)(self._found)
+        # One of somebody's own may look at more than the request.
+        self._are_plain = all(type(rule) is Rule for rule in self._rules)
 
     def found(self, request: Request) -> tuple[Sequence[Rule], bool]:
         """The rules that *request* has to satisfy, and whether they are all public."""
         method, path, raw_path = request.method, request.path, request.raw_path
-        if len(method) + len(path) + len(raw_path) > LONGEST_REMEMBERED:
+        length = len(method) + len(path) + len(raw_path)
+        if length > LONGEST_REMEMBERED or not self._are_plain:
             return self._found(method, path, raw_path)
         return self._remembered(method, path, raw_path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, Literal, cast
 
 from .bridge import needs_loop
@@ -96,7 +97,13 @@ class TrustedIssuer:
     def held(self) -> Sequence[Key] | None:
         """The keys as a whole, where they are at hand and none are to be fetched."""
         held = getattr(self.keys, "held", None)
-        return None if held is None else cast(Sequence[Key] | None, held())
+        if not callable(held) or iscoroutinefunction(held):
+            return None
+        try:
+            keys: Sequence[Key] | None = held()
+        except Exception:  # of a source of somebody's own: `resolve` will tell
+            return None
+        return keys
 
     @property
     def memory(self) -> float:

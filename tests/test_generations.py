@@ -33,8 +33,8 @@ def filled(size: int, count: int) -> Generations:
 
 
 def bound(size: int) -> int:
-    """The most that may be kept; there are two halves."""
-    return size + size % 2
+    """The most that may be kept."""
+    return size
 
 
 def test_what_was_put_is_found_and_nothing_else() -> None:
@@ -118,7 +118,7 @@ def test_the_last_half_that_was_used_is_always_there(
         if found is not None:
             used[number] = None
             used.move_to_end(number)
-        recent = list(used)[-((size + 1) // 2) :]
+        recent = list(used)[-max(size // 2, 1) :]
         young_or_old = generations._young.keys() | generations._old.keys()
         assert {octets(n) for n in recent} <= young_or_old
         assert len(generations) <= bound(size)
@@ -173,3 +173,12 @@ def test_the_garbage_collector_has_nothing_to_follow() -> None:
     for half in (generations._young, generations._old):
         assert half
         assert not any(map(gc.is_tracked, [*half.keys(), *half.values()]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8])
+def test_there_are_never_more_than_the_size(size: int) -> None:
+    kept = Generations(size)
+    for number in range(50):
+        kept.put(bytes([number]), b"x")
+        assert 1 <= len(kept) <= size
+    assert kept.get(bytes([49])) == b"x"

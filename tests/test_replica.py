@@ -668,3 +668,15 @@ def test_a_child_begins_with_the_marks_that_are_held() -> None:
     assert called == []
     assert run(ask(replica.look, ["a"])) == [8.0]
     replica.close()
+
+
+def test_a_look_that_waits_while_the_store_is_closed_begins_anew(bench: Bench) -> None:
+    """It would else wait for a copy that never comes, and nobody would begin one."""
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(bench.look, "a")
+        assert bench.feed.begun.acquire(timeout=TIMEOUT_S)
+        bench.replica.close()
+        assert bench.feed.begun.acquire(timeout=TIMEOUT_S), "a second time"
+        bench.mark("a", 7.0)
+        bench.confirm()
+        assert looking.result(TIMEOUT_S) == [7.0]

@@ -288,6 +288,9 @@ def test_no_two_handles_have_one_name() -> None:
 def test_a_token_is_looked_up_by_every_handle_that_it_has() -> None:
     claims = {"iss": "i", "jti": "j", "sid": "s", "sub": "u"}
     assert handles(Token({}, claims)) == ("jti i j", "sid i s", "sub i u")
+    for name, rest in (("sub", "sid i s"), ("sid", "sub i u")):
+        less = {key: value for key, value in claims.items() if key != name}
+        assert handles(Token({}, less)) == ("jti i j", rest)
     empty = {"iss": "i", "sid": "", "sub": ""}
     assert handles(Token({}, empty, digest="d")) == ("jti i d",)
 
