@@ -83,7 +83,8 @@ class Authenticator:
             trusted, self._revocations, now, read_count("cache_size", cache_size)
         )
         self._sources = read_sources(sources)
-        if store is None and any(getattr(s, "needs_store", False) for s in sources):
+        needs_store = any(getattr(s, "needs_store", False) for s in self._sources)
+        if store is None and needs_store:
             raise ValueError("a session ends by a mark; give store=, the issuer's own")
         diverts = (getattr(source, "divert", None) for source in self._sources)
         self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]

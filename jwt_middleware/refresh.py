@@ -106,7 +106,7 @@ class RefreshTokens:
                 self._policy.check(header, claims, now)
         except InvalidToken as error:
             raise InvalidGrant(f"{error.reason}: {error}") from error
-        if claims["audience"] != self._audience:
+        if claims.get("audience") != self._audience:
             raise InvalidGrant("it is for another audience")
         return Grant(
             subject=claims["sub"],

@@ -13,7 +13,6 @@ logger = logging.getLogger("jwt_middleware")
 
 Headers = Sequence[tuple[str, str]]
 
-
 CACHING = ("cache-control", "surrogate-control", "expires", "x-accel-expires")
 
 

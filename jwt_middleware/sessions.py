@@ -144,7 +144,7 @@ class Sessions:
         return RefreshReused("it was used before, so its session is ended")
 
     async def end(self, refresh_token_or_sid: str) -> None:
-        """End a session, by its ``sid`` or by a refresh token of it, used or not."""
+        """End a session, by its ``sid`` or by a token of it, used or not."""
         text = refresh_token_or_sid
         if isinstance(text, str) and text.count(".") == 2:
             await self.end_by(text)
@@ -168,7 +168,7 @@ class Sessions:
         except InvalidToken as error:
             raise InvalidGrant(f"{error.reason}: {error}") from error
         sid = claims.get("sid")
-        if claims.get("iss") != self._issuer or not isinstance(sid, str):
+        if claims.get("iss") != self._issuer or not (isinstance(sid, str) and sid):
             raise InvalidGrant("no token of a session")
         return sid
 

@@ -16,7 +16,7 @@ import pytest
 
 from jwt_middleware import Authenticator, Key, MemoryStore, TokenIssuer, TokenPair
 from jwt_middleware.bridge import run
-from jwt_middleware.compact import base64url_decode
+from jwt_middleware.compact import base64url_decode, write_json
 from jwt_middleware.errors import (
     AuthError,
     InvalidGrant,
@@ -26,7 +26,9 @@ from jwt_middleware.errors import (
     TokenRevoked,
     WrongType,
 )
+from jwt_middleware.jose import sign_compact
 from jwt_middleware.redis import RedisStore
+from jwt_middleware.refresh import _derived
 from jwt_middleware.revocation import Revocations
 from jwt_middleware.sqlite import SQLiteStore
 
@@ -972,3 +974,15 @@ def test_a_refresh_token_from_far_ahead_waits_for_its_time() -> None:
     app.wall.now += 1
     app.issuer.end_session(pair.refresh_token or "")
     assert app.refuses(pair) == "invalid_grant"
+
+
+def test_a_refresh_token_that_names_no_audience_is_refused() -> None:
+    """As one that an older version wrote: no error of ours comes of it."""
+    app = App()
+    text = app.issuer.issue("alice").refresh_token or ""
+    header, claims = parts_of(text)
+    del claims["audience"]
+    older = sign_compact({"typ": header["typ"]}, write_json(claims), _derived(KEY))
+    with pytest.raises(InvalidGrant, match="another audience"):
+        app.issuer.refresh(older)
+    assert app.issuer.refresh(text).refresh_token

@@ -1002,8 +1002,10 @@ def test_either_cookie_ends_the_session(door: Door, gone: str) -> None:
 
 def test_what_can_be_ended_is_looked_up(door: Door) -> None:
     site = Site(door)
-    with pytest.raises(ValueError, match="store="):
-        Authenticator(site.issuer.trusted(), sources=(site.cookies,))
+    sources: list[Any] = [(site.cookies,), (one for one in [site.cookies])]
+    for some in sources:
+        with pytest.raises(ValueError, match="store="):
+            Authenticator(site.issuer.trusted(), sources=some)
 
 
 def test_a_session_that_would_end_before_it_is_renewed_is_refused() -> None:
@@ -1224,6 +1226,7 @@ def test_a_signed_token_of_no_session_ends_none(site: Site) -> None:
     texts = [
         other.issue("alice").access_token,
         sign_compact({"typ": "JWT"}, b'{"iss":"https://api.example"}', KEY),
+        sign_compact({"typ": "JWT"}, b'{"iss":"https://api.example","sid":""}', KEY),
     ]
     for text in texts:
         site.cookies.end(request_of(site.door, cookies=[(REFRESH, text)]))
