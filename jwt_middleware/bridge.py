@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -58,8 +58,7 @@ async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
     # Never take a coroutine for an answer: it is true.  A list, as of marks, is none.
     if type(answer) is not list and inspect.isawaitable(answer):
         answer = await answer
-    result: T = answer
-    return result
+    return cast(T, answer)
 
 
 def needs_loop(call: object) -> bool:

@@ -96,14 +96,13 @@ class TrustedIssuer:
 
     def held(self) -> Sequence[Key] | None:
         """The keys as a whole, where they are at hand and none are to be fetched."""
-        held = getattr(self.keys, "held", None)
+        held: Any = getattr(self.keys, "held", None)
         if not callable(held) or iscoroutinefunction(held):
             return None
         try:
-            keys: Sequence[Key] | None = held()
+            return cast("Sequence[Key] | None", held())
         except Exception:  # of a source of somebody's own: `resolve` will tell
             return None
-        return keys
 
     @property
     def memory(self) -> float:
