@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from .fork import rest_during_fork
 from .marks import KEPT_S
@@ -35,7 +36,10 @@ POLL_S = 0.03
 WAIT_S = 1.0
 """The longest wait for other writers of this process, and then for those of others."""
 MAKE_S = 10.0
+ASK_MS = 5
 SWEPT_AT_ONCE = 1000
+
+T = TypeVar("T")
 
 
 class MarksFile:
@@ -170,7 +174,8 @@ class _Connection:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         self.db.execute("PRAGMA synchronous=FULL")  # a power cut must not un-revoke
-        self.db.execute("BEGIN IMMEDIATE")
+        self.db.execute(f"PRAGMA busy_timeout={ASK_MS}")
+        _patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
         yield self.db
         self.db.execute("COMMIT")
 
@@ -186,16 +191,29 @@ def _make(path: Path) -> None:
     All workers of an application may do so at once, and SQLite does not wait for a
     lock in every case.
     """
-    until = time.monotonic() + MAKE_S
+
+    def make() -> None:
+        with closing(sqlite3.connect(path, WAIT_S, isolation_level=None)) as db:
+            _prepare(db)
+
+    _patiently(MAKE_S, make)
+
+
+def _patiently(seconds: float, do: Callable[[], T]) -> T:
+    """Try for some seconds what SQLite may be too busy for.
+
+    Often: SQLite itself waits longer from one try to the next, so that a process that
+    writes without a pause would keep all others out.
+    """
+    until = time.monotonic() + seconds
     while True:
         try:
-            with closing(sqlite3.connect(path, WAIT_S, isolation_level=None)) as db:
-                return _prepare(db)
+            return do()
         except sqlite3.OperationalError as error:
             is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not is_busy or time.monotonic() > until:
                 raise
-        time.sleep(POLL_S)
+        time.sleep(ASK_MS / 1000)
 
 
 def _prepare(db: sqlite3.Connection) -> None:

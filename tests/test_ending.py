@@ -112,6 +112,11 @@ class Line:
         self.sent.append(message)
 
     @property
+    def is_opened(self) -> bool:
+        """Whether all has arrived that `open_up` sends."""
+        return len(self.sent) >= (1 if self.kind == "websocket" else 2)
+
+    @property
     def is_over(self) -> bool:
         return GOODBYE[self.kind] in self.sent
 
@@ -576,9 +581,7 @@ class TestWhateverTheAppDoes:
             heard.append(await receive())
 
         async with serving(app, auth, line, mint_token()):
-            await until(
-                lambda: len(line.sent) == (1 if line.kind == "websocket" else 2)
-            )
+            await until(lambda: line.is_opened)
             await by_subject(auth)
             await until(lambda: line.is_over)
             assert heard == []
@@ -620,7 +623,7 @@ class TestWhateverTheAppDoes:
                 failed.append(caught.value)
 
         async with serving(app, auth, line, mint_token()):
-            await until(lambda: line.sent)
+            await until(lambda: line.is_opened)
             await by_subject(auth)
         assert len(failed) == 3
         assert line.sent[-1] == GOODBYE[line.kind]
@@ -637,7 +640,7 @@ class TestWhateverTheAppDoes:
                 heard.append(await receive())
 
         async with serving(app, auth, line, mint_token()):
-            await until(lambda: line.sent)
+            await until(lambda: line.is_opened)
             await by_subject(auth)
         assert heard == [TOLD[line.kind]] * 3
 
@@ -657,7 +660,7 @@ class TestWhateverTheAppDoes:
                 await receive()
 
         async with serving(app, auth, line, mint_token()):
-            await until(lambda: line.sent)
+            await until(lambda: line.is_opened)
             await by_subject(auth)
             await is_told.wait()
             turns += 1
