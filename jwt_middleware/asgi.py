@@ -81,18 +81,19 @@ class JWTMiddleware:
 def from_scope(scope: Scope, headers: Headers) -> Request:
     """Read a request from *scope* and its headers."""
 
-    def header(name: str) -> tuple[str, ...]:
+    def header(name: str) -> Sequence[str]:
         wanted = name.encode()
-        return tuple([v.decode("latin-1") for k, v in headers if k.lower() == wanted])
+        return [v.decode("latin-1") for k, v in headers if k.lower() == wanted]
 
     is_websocket = scope["type"] == "websocket"
+    path, root, raw_path = scope["path"], scope.get("root_path"), scope.get("raw_path")
     return Request(
-        method="GET" if is_websocket else scope["method"].upper(),
-        scheme=scope.get("scheme", "ws" if is_websocket else "http"),
-        path=_without_root(scope["path"], scope.get("root_path", "")),
-        header=header,
-        raw_path=(scope.get("raw_path") or b"").decode("latin-1").partition("?")[0],
-        is_handshake=is_websocket,
+        "GET" if is_websocket else scope["method"].upper(),
+        scope.get("scheme", "ws" if is_websocket else "http"),
+        _without_root(path, root) if root else path,
+        header,
+        raw_path.decode("latin-1").partition("?")[0] if raw_path else "",
+        is_websocket,
     )
 
 
@@ -124,13 +125,13 @@ async def _completed(renewal: Renewal, message: Message) -> Message:
 
 def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
     """A copy of *scope* that holds *token*."""
-    inner = {**scope, "headers": headers, KEY: token}
     if token is not None:
-        inner["user"] = inner["auth"] = token
-    else:  # what an outer middleware set stays
-        inner.setdefault("user", ANONYMOUS)
-        inner.setdefault("auth", ANONYMOUS)
-    return inner
+        return {**scope, "headers": headers, KEY: token, "user": token, "auth": token}
+    nobody = {
+        "user": ANONYMOUS,
+        "auth": ANONYMOUS,
+    }  # what an outer middleware set stays
+    return {**nobody, **scope, "headers": headers, KEY: None}
 
 
 async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,6 +165,6 @@ def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 
 def _without_root(path: str, root: str) -> str:
     """The path below *root*: servers tell it with its prefix, or without."""
-    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+    if path.startswith(root) and path[len(root) :][:1] in ("", "/"):
         return path[len(root) :]
     return path

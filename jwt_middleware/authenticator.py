@@ -14,6 +14,7 @@ from .credentials import (
     Credentials,
     Renewal,
     Source,
+    ensure_token68,
     ensure_unbound,
     extract,
     read_sources,
@@ -22,6 +23,7 @@ from .decision import ANONYMOUS_PASS, Divert, Pass
 from .errors import (
     AuthError,
     InsecureTransport,
+    InvalidRequest,
     InvalidToken,
     MalformedToken,
     TokenExpired,
@@ -137,23 +139,25 @@ class Authenticator:
         if are_public:
             return ANONYMOUS_PASS
         try:
-            found = await self._authenticate(request)
+            credentials = extract(request, self._sources)
+            found = ANONYMOUS_PASS
+            if credentials is not None:
+                found = await self._judge(credentials, request)
             for rule in rules:
                 rule.permit(found.token)
         except AuthError as error:
             return self.refuse(error, request)
         return found
 
-    async def _authenticate(self, request: Request) -> Pass:
-        credentials = extract(request, self._sources)
-        if credentials is None:
-            return ANONYMOUS_PASS
+    async def _judge(self, credentials: Credentials, request: Request) -> Pass:
         if self._require_https and not request.is_secure:
             raise InsecureTransport(f"the server says {shown(request.scheme)}")
         try:
             token, renewal = await self._verify(credentials, request)
-            await credentials.source.confirm(credentials, token, request)
-        except InvalidToken as error:
+            wait = credentials.source.confirm(credentials, token, request)
+            if wait is not None:
+                await wait
+        except (InvalidToken, InvalidRequest) as error:
             error.source = credentials.source
             raise
         return Pass(token, renewal)
@@ -163,6 +167,9 @@ class Authenticator:
     ) -> tuple[Token, Renewal | None]:
         try:
             return await self._verifier.verify(credentials.text), None
+        except MalformedToken:
+            ensure_token68(credentials.text)  # else it is the request that is malformed
+            raise
         except TokenExpired:
             renew = getattr(credentials.source, "renew", None)
             renewal = None if renew is None else await renew(request)

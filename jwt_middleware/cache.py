@@ -7,15 +7,19 @@ issuer, and outside of here revocation, the sender and the scopes.
 
 from __future__ import annotations
 
-import hashlib
 import marshal
+from hashlib import sha256
+from typing import Any
 
 from .generations import Generations
-from .origins import Origin, Origins
+from .origins import Origins
 from .token import Token
 
 LONGEST = 4096
 """Characters of a token that is kept."""
+
+Entry = tuple[int, float, float, str, dict[str, Any]]
+"""The number of an origin; from when, and until when; digest and claims."""
 
 
 class VerifiedTokens:
@@ -30,11 +34,15 @@ class VerifiedTokens:
         self._longest = LONGEST if size else 0
         self._origins = origins
 
-    def recall(self, text: str, now: float) -> Token | None:
-        """The token of *text*, where it was verified and its dates and keys hold."""
+    def key(self, text: str) -> bytes | None:
+        """What *text* is known by; None where it is not to be kept."""
         if len(text) > self._longest or not text.isascii():
             return None
-        entry = self._entries.get(hashlib.sha256(text.encode()).digest())
+        return sha256(text.encode()).digest()
+
+    def recall(self, key: bytes, now: float) -> Token | None:
+        """The token under *key*, where it was verified and its dates and keys hold."""
+        entry = self._entries.get(key)
         if entry is None:
             return None
         # Octets that this process wrote itself, where nobody else can write.
@@ -42,14 +50,9 @@ class VerifiedTokens:
         origin = self._origins.numbered(number)
         if origin is None or not begins <= now < ends:
             return None
-        return Token(origin.header, claims, digest=digest)
+        return Token(origin.header, claims, digest)
 
-    def remember(self, text: str, origin: Origin, number: int, token: Token) -> None:
-        """Keep a token that was verified, if the keys of *origin* are still held."""
-        if len(text) > self._longest or not origin.holds:
-            return
-        claims = dict(token)
-        begins, ends = origin.issuer.policy.window(claims)
-        digest = "" if claims.get("jti") else token.identifier
-        entry = marshal.dumps((number, begins, ends, digest, claims), 2)
-        self._entries.put(hashlib.sha256(text.encode()).digest(), entry)
+    def remember(self, key: bytes, entry: Entry) -> None:
+        """Keep what was verified, if the keys of its origin are still held."""
+        if self._origins.numbered(entry[0]) is not None:
+            self._entries.put(key, marshal.dumps(entry, 2))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .credentials import NAME, Credentials, ensure_token68, ensure_unbound
+from .credentials import NAME, Credentials, ensure_unbound
 from .errors import CrossOrigin, MultipleCredentials, shown
 from .options import read_word, read_words
 from .request import Request
@@ -57,11 +57,9 @@ class Cookie:
         if len(values) > 1:  # one may be a sibling domain's, and which is not told
             raise MultipleCredentials("a cookie with two values")
         text = values.pop() if values else ""
-        return Credentials(ensure_token68(text), self) if text else None
+        return Credentials(text, self) if text else None
 
-    async def confirm(
-        self, credentials: Credentials, token: Token, request: Request
-    ) -> None:
+    def confirm(self, credentials: Credentials, token: Token, request: Request) -> None:
         ensure_unbound(token)
         if request.method not in SAFE_METHODS or request.is_websocket:
             self.ensure_own_page(request)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
 from .compact import ALPHABET, MAX_LENGTH
-from .errors import InvalidRequest, MalformedToken, MultipleCredentials, TokenBound
+from .errors import InvalidRequest, MultipleCredentials, TokenBound
 from .options import read_parts, read_word
 from .request import Request
 from .token import Token
@@ -28,13 +28,17 @@ class Source(Protocol):
 
     def find(self, request: Request) -> Credentials | None:
         """The credentials in *request*, not yet believed.  Raise AuthError for
-        what is there, but not as it must be written."""
+        what is there, but not as it must be written; of the text itself that is said
+        elsewhere, where it does not verify."""
         ...
 
-    async def confirm(
+    def confirm(
         self, credentials: Credentials, token: Token, request: Request
-    ) -> None:
-        """Raise AuthError where *token*, though good, was not the sender's to send."""
+    ) -> Awaitable[None] | None:
+        """Raise AuthError where *token*, though good, was not the sender's to send.
+
+        A plain method, or a coroutine where it has to wait.
+        """
         ...
 
     # A source may also have
@@ -100,11 +104,9 @@ class BearerHeader:
             return None
         value = (values[0] if len(values) == 1 else ",".join(values)).strip(" \t")
         text = value if self.scheme is None else after_scheme(value, self.scheme)
-        return Credentials(ensure_token68(text), self) if text else None
+        return Credentials(text, self) if text else None
 
-    async def confirm(
-        self, credentials: Credentials, token: Token, request: Request
-    ) -> None:
+    def confirm(self, credentials: Credentials, token: Token, request: Request) -> None:
         ensure_unbound(token)
 
 
@@ -121,10 +123,10 @@ def after_scheme(value: str, scheme: str) -> str | None:
     raise InvalidRequest(f"not '{scheme} <token>'")
 
 
-def ensure_token68(text: str) -> str:
-    """Return *text*.  Raise where it could not be a token in any scheme."""
-    if len(text) > MAX_LENGTH:  # before anything looks at the characters
-        raise MalformedToken(f"{len(text)} characters")
+def ensure_token68(text: str) -> None:
+    """Raise InvalidRequest where *text* could not be a token in any scheme."""
+    if len(text) > MAX_LENGTH:  # whatever it is: nothing looks at its characters
+        return
     bare = text.rstrip("=")
     if not (bare and bare.isascii()) or bare.encode().translate(None, TOKEN68):
         if "," in text:
@@ -132,7 +134,6 @@ def ensure_token68(text: str) -> str:
                 "a comma: two values in one header, or two headers"
             )
         raise InvalidRequest("not a token68")
-    return text
 
 
 def ensure_unbound(token: Token) -> None:
@@ -146,10 +147,14 @@ def ensure_unbound(token: Token) -> None:
 
 def extract(request: Request, sources: Sequence[Source]) -> Credentials | None:
     """The credentials of *request*; two of them are refused."""
-    found = [found for source in sources if (found := source.find(request)) is not None]
-    if len(found) > 1:
-        raise MultipleCredentials("credentials in more than one place")
-    return found[0] if found else None
+    found = None
+    for source in sources:
+        credentials = source.find(request)
+        if credentials is not None:
+            if found is not None:
+                raise MultipleCredentials("credentials in more than one place")
+            found = credentials
+    return found
 
 
 def read_sources(sources: Iterable[Source]) -> Sequence[Source]:

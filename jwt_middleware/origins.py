@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .fork import start_anew_after_fork
 from .jose import Key
@@ -15,8 +14,7 @@ MOST = 1024
 """Of all issuers: each has a few headers.  One that has many gains nothing here."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Origin:
+class Origin(NamedTuple):
     """An issuer, a header of its tokens, and the keys that were meant by it."""
 
     issuer: TrustedIssuer
@@ -53,7 +51,9 @@ class Origins:
     def numbered(self, number: int) -> Origin | None:
         """The origin of that number, where it still holds."""
         origin = self._origins.get(number)
-        return origin if origin is not None and origin.holds else None
+        if origin is None or origin.issuer.held() is not origin.held:
+            return None
+        return origin
 
     def found(self, issuer: str, header: bytes) -> Origin | None:
         """The origin of an issuer's tokens with a header, where it still holds."""

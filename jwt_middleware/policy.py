@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .errors import (
@@ -25,6 +26,8 @@ FOREIGN_CLAIMS = ("events", "nonce", "at_hash", "c_hash")
 """A security event or logout token has the first, an ID token the others."""
 FOREIGN_KINDS = frozenset({"id", "refresh", "offline", "logout"})
 """Keycloak says in a claim, not in the header, what a token is."""
+REMEMBERED = 64
+"""Values of ``typ``; there are two or three."""
 RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 
 
@@ -44,24 +47,27 @@ class Policy:
 
     def check(
         self, header: Mapping[str, Any], claims: Mapping[str, Any], now: float
-    ) -> None:
-        """Raise InvalidToken at the first rule that the token breaks."""
+    ) -> tuple[float, float]:
+        """Raise InvalidToken at the first rule that the token breaks.
+
+        Return from when, and until when, it breaks none.
+        """
         _check_strings(claims)
         _check_type(header, claims, self.types)
-        _check_expiry(claims, now, self.leeway, self.max_lifetime)
-        _check_start(claims, now + self.leeway)
+        expiry = _checked_expiry(claims, now, self.leeway)
+        latest = now + self.leeway
+        begins = expiry - self.max_lifetime
+        if begins > latest:
+            raise LifetimeExceeded(f"exp is {expiry}, now is {now:.0f}")
+        begins = max(begins, _checked_start(claims, latest))
         if claims.get("iss") != self.issuer:
             raise UnknownIssuer(f"iss is {shown(claims.get('iss'))}")
         _check_audience(claims, self.audiences)
         _check_required(claims, self.require)
-
-    def window(self, claims: Mapping[str, Any]) -> tuple[float, float]:
-        """From when, and until when, claims are accepted that `check` accepts now."""
-        starts = [claims[name] for name in ("nbf", "iat") if name in claims]
-        begins = max(claims["exp"] - self.max_lifetime, *starts, -LATEST_DATE)
-        return begins - self.leeway, claims["exp"] + self.leeway
+        return begins - self.leeway, expiry + self.leeway
 
 
+@lru_cache(REMEMBERED)
 def media_type(typ: str) -> str:
     """*typ* as it is compared: RFC 7515 §4.1.9 leaves ``application/`` out."""
     short = typ.lower().removeprefix("application/")
@@ -100,32 +106,36 @@ def _foreign_marks(claims: Mapping[str, Any]) -> Sequence[str]:
     return marks
 
 
-def _check_expiry(
-    claims: Mapping[str, Any], now: float, leeway: float, max_lifetime: float
-) -> None:
+def _checked_expiry(claims: Mapping[str, Any], now: float, leeway: float) -> float:
     expiry = _date(claims, "exp")
     if expiry is None:
         raise ClaimMissing("no exp")
     if expiry <= now - leeway:
         raise TokenExpired(f"exp is {expiry}, now is {now:.0f}")
-    if expiry > now + max_lifetime + leeway:
-        raise LifetimeExceeded(f"exp is {expiry}, now is {now:.0f}")
+    return expiry
 
 
-def _check_start(claims: Mapping[str, Any], latest: float) -> None:
+def _checked_start(claims: Mapping[str, Any], latest: float) -> float:
+    """From when the token is valid, by what it says itself."""
+    begins = float(-LATEST_DATE)
     for name in ("nbf", "iat"):
         start = _date(claims, name)
-        if start is not None and start > latest:
-            raise TokenNotYetValid(
-                f"{name} is {start}, with leeway now is {latest:.0f}"
-            )
+        if start is not None:
+            if start > latest:
+                raise TokenNotYetValid(
+                    f"{name} is {start}, with leeway now is {latest:.0f}"
+                )
+            begins = max(begins, start)
+    return begins
 
 
 def _check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None:
     aud = claims.get("aud")
     if "aud" not in claims and claims.get("token_use") == "access":
         aud = claims.get("client_id")  # Amazon Cognito names nobody but the app client
-    named = aud if isinstance(aud, list) else [aud]
+    if isinstance(aud, str) and aud in audiences:
+        return
+    named = aud if isinstance(aud, list) else ()
     if not all(isinstance(name, str) for name in named) or audiences.isdisjoint(named):
         raise WrongAudience(f"aud is {shown(aud)}")
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 
-class Request(NamedTuple):
-    """A request as data: the one shape that both doors build."""
+class Request:
+    """A request as data: the one shape that both doors build.
 
-    method: str
-    """In capitals, as frameworks read it, however it was sent; ``GET`` for a
-    WebSocket handshake."""
-    scheme: str
-    """As the server reports it: ``http``, ``https``, ``ws`` or ``wss``."""
-    path: str
-    """Decoded by the server, without the prefix that the app is mounted under."""
-    header: Callable[[str], tuple[str, ...]]
-    """Every value sent under a lower-case name, in order.  A WSGI server has
-    joined them to one, by commas."""
-    raw_path: str = ""
-    """As it was sent, where the server tells."""
-    is_handshake: bool = False
-    """Whether the server itself says that it asks for a WebSocket."""
+    - *method*: in capitals, as frameworks read it, however it was sent; ``GET`` for a
+      WebSocket handshake.
+    - *scheme*: as the server reports it: ``http``, ``https``, ``ws`` or ``wss``.
+    - *path*: decoded by the server, without the prefix that the app is mounted under.
+    - *header*: returns every value sent under a lower-case name, in order; a WSGI
+      server has joined them to one, by commas.
+    - *raw_path*: as it was sent, where the server tells.
+    - *is_handshake*: whether the server itself says that it asks for a WebSocket.
+    """
+
+    __slots__ = ("header", "is_handshake", "method", "path", "raw_path", "scheme")
+
+    def __init__(
+        self,
+        method: str,
+        scheme: str,
+        path: str,
+        header: Callable[[str], Sequence[str]],
+        raw_path: str = "",
+        is_handshake: bool = False,
+    ) -> None:
+        self.method = method
+        self.scheme = scheme
+        self.path = path
+        self.header = header
+        self.raw_path = raw_path
+        self.is_handshake = is_handshake
 
     @property
     def is_websocket(self) -> bool:

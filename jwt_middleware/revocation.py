@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, Literal
@@ -46,28 +46,38 @@ class Revocations:
         """Whether the store is asynchronous, so that WSGI cannot ask it."""
         return any(needs_loop(getattr(self._store, name, None)) for name in METHODS)
 
-    async def ensure_live(self, token: Token) -> None:
-        """Raise TokenRevoked, or RevocationsUnavailable where nobody can say."""
+    def ensure_live(self, token: Token) -> Awaitable[None] | None:
+        """Raise TokenRevoked, or RevocationsUnavailable where nobody can say.
+
+        Where something is returned, nobody can say before it has been awaited.
+        """
         if self._store is None:
-            return
+            return None
         issued = token.get("iat")
         if issued is not None:
             self._ensure_remembered(token["iss"], issued)
         names = handles(token)
-        marks = await self._look(names)
-        if marks.count(None) < len(marks):
-            _ensure_older(names, marks, -math.inf if issued is None else issued)
+        if not self._is_instant:
+            marks: Any = ask(self._store.look, names)
+        else:
+            try:
+                marks = self._store.look(names)
+            except Exception as error:
+                raise _unavailable("look", error) from error
+            if type(marks) is list and marks.count(None) == len(marks) == len(names):
+                return None  # as nearly always
+        return _ensure_older(names, marks, -math.inf if issued is None else issued)
 
     async def ensure_session_live(
         self, issuer: str, sid: str, sub: str, issued: float
     ) -> None:
         """Raise TokenRevoked where a session was ended since *issued*."""
         names = (handle("sid", issuer, sid), handle("sub", issuer, sub))
-        _ensure_older(names, await self._look(names), issued)
+        await _ensure_older(names, self._look(names), issued)
 
     async def date_of(self, name: str) -> float | None:
         """When *name* was marked, or None.  Raise RevocationsUnavailable."""
-        return (await self._look((name,)))[0]
+        return (await _dates((name,), self._look((name,))))[0]
 
     async def is_used(self, name: str) -> bool:
         """Whether *name* was used, also by another worker.  Marks nothing."""
@@ -78,7 +88,7 @@ class Revocations:
         try:
             return bool(await ask(self.demand_store().add, name, at, until))
         except Exception as error:  # whatever a store raises: it may have been used
-            raise RevocationsUnavailable(f"add: {type(error).__name__}") from error
+            raise _unavailable("add", error) from error
 
     def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]:
         """Have *call* called when *token* may have been taken back.
@@ -142,22 +152,8 @@ class Revocations:
         if issued < self._now() - self._issuers[issuer].oldest:
             raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
 
-    async def _look(self, names: Sequence[str]) -> Sequence[float | None]:
-        look = self.demand_store().look
-        marks: Any
-        try:
-            marks = look(names) if self._is_instant else await ask(look, names)
-            if type(marks) is not list:  # an instant one may have to wait for a copy
-                marks = list(await marks if isawaitable(marks) else marks)
-            if marks.count(None) == len(marks) == len(names):
-                unmarked: Sequence[float | None] = marks
-                return unmarked
-            dates = [None if mark is None else float(mark) for mark in marks]
-            if len(dates) != len(names) or any(mark != mark for mark in dates):
-                raise ValueError("not one date for each name")  # NaN is none
-            return dates
-        except Exception as error:  # whatever a store raises: nobody knows
-            raise RevocationsUnavailable(f"look: {type(error).__name__}") from error
+    def _look(self, names: Sequence[str]) -> Awaitable[Sequence[float | None]]:
+        return ask(self.demand_store().look, names)
 
     async def _put(
         self, kind: Kind, issuer: str, value: str, at: float, until: float
@@ -168,7 +164,7 @@ class Revocations:
         try:
             await ask(store.put, handle(kind, issuer, value), at, until)
         except Exception as error:  # whatever a store raises: nothing was revoked
-            raise RevocationsUnavailable(f"put: {type(error).__name__}") from error
+            raise _unavailable("put", error) from error
 
     def _issuer(self, name: str | None) -> TrustedIssuer:
         if name is None and len(self._issuers) == 1:
@@ -198,11 +194,25 @@ def _nothing() -> None:
     """End what was not begun."""
 
 
-def _ensure_older(
-    names: Sequence[str], marks: Sequence[float | None], issued: float
-) -> None:
+async def _ensure_older(names: Sequence[str], marks: Any, issued: float) -> None:
     """Raise TokenRevoked where one of *names* was marked since *issued*."""
-    for name, mark in zip(names, marks, strict=True):
+    for name, mark in zip(names, await _dates(names, marks), strict=True):
         # Most issuers write whole seconds: in that of the mark, a token is older.
         if mark is not None and mark >= issued:
             raise TokenRevoked(f"its {name.partition(' ')[0]} was revoked")
+
+
+async def _dates(names: Sequence[str], marks: Any) -> Sequence[float | None]:
+    """What a store says of *names*, once it says it.  Raise RevocationsUnavailable."""
+    try:
+        told = await marks if isawaitable(marks) else marks
+        dates = [None if mark is None else float(mark) for mark in told]
+        if len(dates) != len(names) or any(mark != mark for mark in dates):
+            raise ValueError("not one date for each name")  # NaN is none
+        return dates
+    except Exception as error:  # whatever a store raises: nobody knows
+        raise _unavailable("look", error) from error
+
+
+def _unavailable(act: str, error: Exception) -> RevocationsUnavailable:
+    return RevocationsUnavailable(f"{act}: {type(error).__name__}")

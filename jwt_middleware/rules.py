@@ -99,7 +99,7 @@ class Rule:
         if token is None:
             if not self.admits_anonymous:
                 raise NoCredentials("no credentials")
-        else:
+        elif self.scopes:
             ensure_scopes(token, self.scopes)
 
 

@@ -117,10 +117,8 @@ class SessionCookies:
             raise
         return None if found is None else found._replace(source=self)
 
-    async def confirm(
-        self, credentials: Credentials, token: Token, request: Request
-    ) -> None:
-        await self._cookie.confirm(credentials, token, request)
+    def confirm(self, credentials: Credentials, token: Token, request: Request) -> None:
+        self._cookie.confirm(credentials, token, request)
 
     def ensure_own_page(self, request: Request) -> None:
         """Raise CrossOrigin where *request* came from another site's page.

@@ -29,7 +29,7 @@ class Token(Mapping[str, Any]):
     is_authenticated = True
 
     def __init__(
-        self, header: Mapping[str, Any], claims: Mapping[str, Any], *, digest: str = ""
+        self, header: Mapping[str, Any], claims: Mapping[str, Any], digest: str = ""
     ) -> None:
         self._claims = dict(claims)
         self._digest = digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import Any, Literal, cast
 
@@ -22,6 +22,7 @@ MOST_LEEWAY = 300
 LONGEST_LIFETIME = 10 * 365 * 86400
 
 Keys = KeySource | Iterable[Key] | Mapping[str, Any]
+Held = Callable[[], Sequence[Key] | None]
 
 
 class TrustedIssuer:
@@ -51,7 +52,10 @@ class TrustedIssuer:
     that could not do what it seems to.
     """
 
-    __slots__ = ("algorithms", "issuer", "keys", "oldest", "policy")
+    __slots__ = ("_keys", "algorithms", "held", "issuer", "oldest", "policy")
+
+    held: Held
+    """The keys as a whole, where they are at hand and none are to be fetched."""
 
     def __init__(
         self,
@@ -80,6 +84,16 @@ class TrustedIssuer:
         self.oldest = self.policy.max_lifetime + self.policy.leeway
         """Seconds after its ``iat`` until which a token may be accepted."""
 
+    @property
+    def keys(self) -> KeySource:
+        """Where the keys come from."""
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: KeySource) -> None:
+        self._keys = keys
+        self.held = _held_by(keys)
+
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys of this issuer that *header* may mean.
 
@@ -93,16 +107,6 @@ class TrustedIssuer:
             raise KeysUnavailable(f"resolve: {type(error).__name__}") from error
         allowed = (key for key in keys if _is_allowed(key, self.algorithms))
         return fitting(allowed, header)
-
-    def held(self) -> Sequence[Key] | None:
-        """The keys as a whole, where they are at hand and none are to be fetched."""
-        held: Any = getattr(self.keys, "held", None)
-        if not callable(held) or iscoroutinefunction(held):
-            return None
-        try:
-            return cast("Sequence[Key] | None", held())
-        except Exception:  # of a source of somebody's own: `resolve` will tell
-            return None
 
     @property
     def memory(self) -> float:
@@ -127,6 +131,20 @@ def read_issuers(issuers: Iterable[TrustedIssuer]) -> Mapping[str, TrustedIssuer
     if not named:
         raise ValueError("no issuer; write Authenticator(TrustedIssuer(...))")
     return named
+
+
+def _held_by(keys: KeySource) -> Held:
+    """What tells the keys that *keys* hold; None each time where nothing does."""
+    held: Any = getattr(keys, "held", None)
+
+    def ask() -> Sequence[Key] | None:
+        try:
+            return cast("Sequence[Key] | None", held())
+        except Exception:  # of a source of somebody's own: `resolve` will tell
+            return None
+
+    is_told = callable(held) and not iscoroutinefunction(held)
+    return ask if is_told else lambda: None
 
 
 def _read_keys(

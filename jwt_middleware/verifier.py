@@ -47,14 +47,13 @@ class Verifier:
 
     async def verify(self, text: str) -> Token:
         """Return the token.  Raise InvalidToken, or Unavailable."""
-        token = self._verified.recall(text, self._now())
+        key = self._verified.key(text)
+        token = None if key is None else self._verified.recall(key, self._now())
         if token is None:
-            origin, compact, claims = await self._read(text)
-            number = self._origins.learn(origin, compact.segment)
-            origin.issuer.policy.check(compact.header, claims, self._now())
-            token = _token(compact, claims)
-            self._verified.remember(text, origin, number, token)
-        await self._revocations.ensure_live(token)
+            token = await self._verify(text, key)
+        wait = self._revocations.ensure_live(token)
+        if wait is not None:
+            await wait
         return token
 
     async def verify_to_revoke(self, text: str) -> Token | None:
@@ -78,12 +77,25 @@ class Verifier:
         """
         if self.seconds_left(token) <= 0:
             raise TokenExpired(f"exp is {token.expires_at}")
-        await self._revocations.ensure_live(token)
+        wait = self._revocations.ensure_live(token)
+        if wait is not None:
+            await wait
 
     def seconds_left(self, token: Token) -> float:
         """Until *token* expires, leeway included."""
         leeway = self._issuers[token.issuer].policy.leeway
         return token.expires_at + leeway - self._now()
+
+    async def _verify(self, text: str, key: bytes | None) -> Token:
+        origin, compact, claims = await self._read(text)
+        number = self._origins.learn(origin, compact.segment)
+        policy = origin.issuer.policy
+        begins, ends = policy.check(compact.header, claims, self._now())
+        token = _token(compact, claims)
+        if key is not None:
+            digest = "" if claims.get("jti") else token.identifier
+            self._verified.remember(key, (number, begins, ends, digest, claims))
+        return token
 
     async def _read(self, text: str) -> tuple[Origin, Compact, dict[str, Any]]:
         """Take a token apart and check whose it is; its claims are not yet judged."""
@@ -110,4 +122,4 @@ class Verifier:
 
 def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:
     digest = "" if claims.get("jti") else compact.digest
-    return Token(compact.header, claims, digest=digest)
+    return Token(compact.header, claims, digest)

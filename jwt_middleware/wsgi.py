@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +54,16 @@ class JWTMiddleware:
 def from_environ(environ: WSGIEnvironment) -> Request:
     """Read a request from *environ*."""
 
-    def header(name: str) -> tuple[str, ...]:
+    def header(name: str) -> Sequence[str]:
         value = environ.get(_variable(name))
         return () if value is None else (value,)
 
     return Request(
-        method=environ["REQUEST_METHOD"].upper(),
-        scheme=environ["wsgi.url_scheme"],
-        path=_decoded(environ.get("PATH_INFO", "")),
-        header=header,
-        raw_path=_raw_path(environ),
+        environ["REQUEST_METHOD"].upper(),
+        environ["wsgi.url_scheme"],
+        _decoded(environ.get("PATH_INFO", "")),
+        header,
+        _raw_path(environ),
     )
 
 

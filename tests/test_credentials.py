@@ -202,7 +202,7 @@ def test_a_bad_value_in_one_place_is_not_made_good_by_another(
     both = door.behind(authenticator(sources=(Cookie(), BearerHeader())))
     headers = [("Authorization", "Bearer not a token")]
     answer = both.get(headers=headers, cookies=[("__Host-access", mint())])
-    assert is_refused_as(answer, InvalidRequest)
+    assert is_refused_as(answer, MultipleCredentials)
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,9 @@ def test_a_source_confirms_whose_token_it_was(door: Door, mint: Mint) -> None:
     assert is_refused_as(answer, CrossOrigin)
     assert answer.challenge == 'Signed realm="api"'
     broken = signed.get(headers=[("X-Signed", "no token, not even nearly")])
-    assert is_refused_as(broken, InvalidToken)
+    assert is_refused_as(broken, MultipleCredentials)
+    nearly = signed.get(headers=[("X-Signed", "no.token.either")])
+    assert is_refused_as(nearly, InvalidToken)
 
 
 def test_no_repr_shows_the_token() -> None:

@@ -1033,7 +1033,7 @@ def test_a_request_and_a_websocket_are_read_as_the_lock_reads_them() -> None:
     read, opened = seen
     assert (read.method, read.scheme) == ("PUT", "https")
     assert read.path == "/optional/m\u00fcnchen"
-    assert (read.header("x-a"), read.header("x-b")) == (("1",), ())
+    assert [list(read.header(name)) for name in ("x-a", "x-b")] == [["1"], []]
     assert (opened.method, opened.scheme, opened.is_websocket) == ("GET", "wss", True)
 
 
