@@ -8,12 +8,10 @@ since it may quote a key.
 from __future__ import annotations
 
 import base64
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .compact import TO_STANDARD, base64url_decode, base64url_encode
 from .jwk import NAMES, NotForSignatures
@@ -32,8 +30,7 @@ class Signer(Protocol):
     def sign(self, msg: bytes, key: Any) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
+class Algorithm(NamedTuple):
     """One algorithm: how its keys are read, made and used."""
 
     name: str
@@ -146,6 +143,8 @@ Made = tuple[Signer, Callable[[], Any]]
 
 def _common() -> dict[str, Made]:
     """HMAC, RSA, ECDSA and EdDSA, by PyJWT."""
+    from secrets import token_bytes
+
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
     from jwt.algorithms import (
         ECAlgorithm,
@@ -166,9 +165,9 @@ def _common() -> dict[str, Made]:
 
     p256, p384, p521 = ec.SECP256R1, ec.SECP384R1, ec.SECP521R1
     return {
-        "HS256": (HMACAlgorithm(HMACAlgorithm.SHA256), lambda: secrets.token_bytes(32)),
-        "HS384": (HMACAlgorithm(HMACAlgorithm.SHA384), lambda: secrets.token_bytes(48)),
-        "HS512": (HMACAlgorithm(HMACAlgorithm.SHA512), lambda: secrets.token_bytes(64)),
+        "HS256": (HMACAlgorithm(HMACAlgorithm.SHA256), lambda: token_bytes(32)),
+        "HS384": (HMACAlgorithm(HMACAlgorithm.SHA384), lambda: token_bytes(48)),
+        "HS512": (HMACAlgorithm(HMACAlgorithm.SHA512), lambda: token_bytes(64)),
         "RS256": (RSAAlgorithm(RSAAlgorithm.SHA256), new_rsa),
         "RS384": (RSAAlgorithm(RSAAlgorithm.SHA384), new_rsa),
         "RS512": (RSAAlgorithm(RSAAlgorithm.SHA512), new_rsa),
@@ -201,8 +200,7 @@ def _lattice() -> dict[str, Made]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Lattice:
+class _Lattice(NamedTuple):
     """ML-DSA by cryptography, in the shape of PyJWT's algorithm objects (RFC 9964)."""
 
     name: str

@@ -22,7 +22,10 @@ class KeySource(Protocol):
     # A source may also have
     #     held(self) -> Sequence[Key] | None
     # the very same object for as long as nothing changes, None where `resolve` has to
-    # be asked.  Without it, tokens are verified anew each time.
+    # be asked.  Without it, tokens are verified anew each time.  And
+    #     prefer(self, algorithms: Sequence[str]) -> None
+    # which is told once what its `TrustedIssuer` accepts, () for all; it raises
+    # ValueError where no key can be for any of them.
 
 
 class StaticKeys:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .errors import InvalidGrant, Unavailable
-from .issuer import TokenIssuer
-from .pair import TokenPair
+
+if TYPE_CHECKING:
+    from .issuer import TokenIssuer
+    from .pair import TokenPair
 
 logger = logging.getLogger("jwt_middleware")
 

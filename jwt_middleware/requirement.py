@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .errors import InsufficientScope, NoCredentials, StepUpRequired, shown
+from .errors import NoCredentials, StepUpRequired, shown
 from .options import SCOPE, read_count, read_words
+from .rules import ensure_scopes
 from .token import Token
 
 AHEAD_S = 300
@@ -64,12 +65,6 @@ class Requirement:
         if self.max_age is not None:
             demanded["max_age"] = str(self.max_age)
         return StepUpRequired(message, demanded=demanded)
-
-
-def ensure_scopes(token: Token, scopes: Sequence[str]) -> None:
-    """Raise InsufficientScope where one of *scopes* is missing."""
-    if missing := [scope for scope in scopes if scope not in token.scopes]:
-        raise InsufficientScope(f"lacks {' '.join(missing)}", scopes=tuple(scopes))
 
 
 def _has_all(listed: object, wanted: Iterable[str]) -> bool:

@@ -12,10 +12,9 @@ from posixpath import normpath
 from unicodedata import normalize
 from urllib.parse import unquote
 
-from .errors import NoCredentials
+from .errors import InsufficientScope, NoCredentials
 from .options import SCOPE, read_flag, read_parts, read_words
 from .request import Request
-from .requirement import ensure_scopes
 from .token import Token
 
 logger = logging.getLogger("jwt_middleware")
@@ -101,6 +100,12 @@ class Rule:
                 raise NoCredentials("no credentials")
         elif self.scopes:
             ensure_scopes(token, self.scopes)
+
+
+def ensure_scopes(token: Token, scopes: Sequence[str]) -> None:
+    """Raise InsufficientScope where one of *scopes* is missing."""
+    if missing := [scope for scope in scopes if scope not in token.scopes]:
+        raise InsufficientScope(f"lacks {' '.join(missing)}", scopes=tuple(scopes))
 
 
 def read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:

@@ -14,7 +14,6 @@ from .jwk import read_algorithms
 from .keys import KeySource, StaticKeys
 from .options import TEXT, read_one_or_several, read_seconds, read_word, read_words
 from .policy import RFC9068_CLAIMS, Policy, media_type
-from .remote import RemoteKeys
 
 DEFAULT_TYPES = ("at+jwt", "JWT")
 MOST_LEEWAY = 300
@@ -152,9 +151,6 @@ def _read_keys(
 ) -> KeySource:
     if keys is None:
         return _discovered(issuer, algorithms)
-    if isinstance(keys, RemoteKeys):
-        keys.prefer(algorithms)
-        return keys
     if isinstance(keys, (str, bytes, Key)):
         raise ValueError(
             f"{type(keys).__name__} is no set of keys; write "
@@ -166,10 +162,15 @@ def _read_keys(
             raise ValueError(f"no key is for any of {', '.join(algorithms)}")
     elif isinstance(source, type) or not needs_loop(getattr(source, "resolve", None)):
         raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
+    prefer: Any = getattr(source, "prefer", None)
+    if callable(prefer):
+        prefer(algorithms)
     return source
 
 
-def _discovered(issuer: str, algorithms: tuple[str, ...]) -> RemoteKeys:
+def _discovered(issuer: str, algorithms: tuple[str, ...]) -> KeySource:
+    from .remote import RemoteKeys  # not for keys that are given
+
     try:
         return RemoteKeys.from_issuer(issuer, algorithms=algorithms or None)
     except ValueError as error:

@@ -31,7 +31,6 @@ FLOORS = (
     {
         "compact",
         "challenge",
-        "requirement",
         "grants",
         "store",
         "policy",
@@ -53,6 +52,7 @@ FLOORS = (
     },
     {
         "decision",
+        "requirement",
         "algorithms",
         "cookies",
         "set_cookie",
@@ -259,7 +259,7 @@ def loaded_after(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import jwt_middleware",
+        "from jwt_middleware import *",
         "from jwt_middleware.wsgi import JWTMiddleware",
         "from jwt_middleware.asgi import JWTMiddleware",
     ],

@@ -312,6 +312,32 @@ def test_a_key_of_a_set_without_alg_takes_the_first_accepted_algorithm() -> None
     assert [key.algorithm for key in issuer.keys.keys] == ["ES256", "EdDSA"]
 
 
+class Choosy(Source):
+    """A source that is told what its issuer accepts."""
+
+    def __init__(self) -> None:
+        super().__init__([SIGNING_KEY])
+        self.told: list[Sequence[str]] = []
+
+    def prefer(self, algorithms: Sequence[str]) -> None:
+        if "HS256" in algorithms:
+            raise ValueError("HS256 is of no key here")
+        self.told.append(algorithms)
+
+
+def test_a_source_that_asks_for_it_is_told_what_is_accepted() -> None:
+    """As `RemoteKeys` is; whether there is a limit or none."""
+    source = Choosy()
+    assert trusted(keys=source).keys is source
+    trusted(keys=source, algorithms=("ES256", "PS256"))
+    assert source.told == [(), ("ES256", "PS256")]
+
+
+def test_a_source_may_refuse_what_is_accepted() -> None:
+    with pytest.raises(ValueError, match="HS256 is of no key here"):
+        trusted(keys=Choosy(), algorithms=("HS256",))
+
+
 # How long a mark is kept
 
 
