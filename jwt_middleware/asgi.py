@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .authenticator import Authenticator, ensure_authenticator
-from .challenge import Reply
+from .challenge import REMEMBERED, Reply
 from .credentials import Renewal
 from .ending import Ending
 from .options import read_flag
@@ -82,8 +83,11 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
     """Read a request from *scope* and its headers."""
 
     def header(name: str) -> Sequence[str]:
-        wanted = name.encode()
-        return [v.decode("latin-1") for k, v in headers if k.lower() == wanted]
+        wanted, found = name.encode(), []
+        for key, value in headers:
+            if key.lower() == wanted:
+                found.append(value.decode("latin-1"))
+        return found
 
     is_websocket = scope["type"] == "websocket"
     path, root, raw_path = scope["path"], scope.get("root_path"), scope.get("raw_path")
@@ -148,11 +152,18 @@ async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _respond(reply: Reply, kind: str, send: Send) -> None:
-    headers = encoded(reply.headers)
+    headers = list(_encoded_once(reply.headers))
     await send(
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
     )
     await send({"type": f"{kind}.body", "body": reply.body})
+
+
+@lru_cache(REMEMBERED)
+def _encoded_once(
+    headers: tuple[tuple[str, str], ...],
+) -> Sequence[tuple[bytes, bytes]]:
+    return encoded(headers)
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

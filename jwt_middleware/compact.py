@@ -22,6 +22,7 @@ MAX_DEPTH = 32
 
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+STRICTLY = bytes.maketrans(b"-_+/=", b"+/!!!")  # the other spellings become nonsense
 # By the number of characters beyond a multiple of four: the padding that a2b_base64
 # wants, and the last characters that leave no stray bits.
 PADDING = {0: b"", 2: b"==", 3: b"="}
@@ -60,35 +61,35 @@ def read_compact(text: str, known: Mapping[bytes, Mapping[str, Any]] = {}) -> Co
         octets = text.encode("ascii")
     except UnicodeEncodeError:
         raise MalformedToken("not ASCII") from None
-    if octets.translate(None, ALPHABET) != b"..":
-        raise MalformedToken("not three segments of base64url")
-    signing_input, _, signature = octets.rpartition(b".")
-    segment, _, payload = signing_input.partition(b".")
+    segments = octets.split(b".", 3)
+    if len(segments) != 3:
+        raise MalformedToken("not three segments")
+    segment, payload, signature = segments
     header = known.get(segment)
+    if header is None:
+        header = read_json_object(base64url_decode(segment))
     return Compact(
-        read_json_object(_decode(segment)) if header is None else header,
-        _decode(payload),
-        signing_input,
-        _decode(signature),
+        header,
+        base64url_decode(payload),
+        octets[: -1 - len(signature)],
+        base64url_decode(signature),
         segment,
     )
 
 
 def base64url_decode(segment: bytes) -> bytes:
     """Decode base64url without padding, of which each value has one spelling."""
-    if segment.translate(None, ALPHABET):
-        raise MalformedToken("not base64url")
-    return _decode(segment)
-
-
-def _decode(segment: bytes) -> bytes:
-    """Decode what has no other characters than base64url."""
     surplus = len(segment) % 4
     if surplus == 1:
         raise MalformedToken("not base64url")
+    padded = segment.translate(STRICTLY) + PADDING[surplus]
+    try:
+        octets = binascii.a2b_base64(padded, strict_mode=True)
+    except binascii.Error:
+        raise MalformedToken("not base64url") from None
     if segment and segment[-1] not in LAST[surplus]:
         raise MalformedToken("stray bits at the end of a segment")
-    return binascii.a2b_base64(segment.translate(TO_STANDARD) + PADDING[surplus])
+    return octets
 
 
 def base64url_encode(octets: bytes) -> str:

@@ -112,9 +112,9 @@ class BearerHeader:
 
 def after_scheme(value: str, scheme: str) -> str | None:
     """What follows *scheme* in the value of a header, if it is that scheme's."""
-    length = len(scheme)
-    if value[length : length + 1] == " " and value[:length].lower() == scheme.lower():
-        return value[length:].lstrip(" ")
+    sent, space, text = value.partition(" ")
+    if space and (sent == scheme or sent.lower() == scheme.lower()):
+        return text.lstrip(" ")
     first = NAME.match(value)
     if first is None or first[0].lower() != scheme.lower():
         if re.search(rf",[ \t]*{re.escape(scheme)}[ \t]", value, re.IGNORECASE):

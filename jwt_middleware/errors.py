@@ -63,8 +63,9 @@ class AuthError(Exception):
 
     def told(self) -> dict[str, str]:
         """What the client may know."""
-        facts = {"error": self.error, "error_description": self.description}
-        return {name: value for name, value in facts.items() if value is not None}
+        if self.error is None:
+            return {"error_description": self.description}
+        return {"error": self.error, "error_description": self.description}
 
     def challenged(self) -> dict[str, str]:
         """What the challenge says beside its realm."""

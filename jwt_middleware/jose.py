@@ -10,7 +10,7 @@ from .compact import Compact, base64url_encode, read_compact, write_json
 from .errors import BadSignature, MalformedToken, UnknownKey, shown
 from .jwk import algorithm_of, ensure_complete, ensure_for_signatures, thumbprint
 from .options import TEXT, read_word
-from .signatures import Check, prepared
+from .signatures import Check, is_dear, prepared
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
@@ -32,6 +32,7 @@ class Key:
         "_algorithm",
         "_material",
         "_verifying",
+        "is_dear",
         "is_named",
         "kid",
         "names",
@@ -44,6 +45,8 @@ class Key:
         self._verifying = public_half(material)
         self.verify: Check = prepared(algorithm.name, self._verifying)
         """Whether the second octets are this key's signature over the first."""
+        self.is_dear = is_dear(algorithm.name, self._verifying)
+        """Whether `verify` is not for the thread of an event loop."""
         self.is_named = kid is not None
         """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
         self.kid: str = kid or thumbprint(algorithm.dump_jwk(material))

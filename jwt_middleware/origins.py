@@ -23,10 +23,8 @@ class Origin(NamedTuple):
     held: Sequence[Key] | None
     """All keys of the issuer, when these were chosen; None where it cannot tell."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether the issuer has the very same keys still."""
-        return self.issuer.held() is self.held is not None
+    is_dear: bool = False
+    """Whether a check of its signatures is not for the thread of an event loop."""
 
 
 class Origins:

@@ -125,7 +125,7 @@ def _checked_start(claims: Mapping[str, Any], latest: float) -> float:
                 raise TokenNotYetValid(
                     f"{name} is {start}, with leeway now is {latest:.0f}"
                 )
-            begins = max(begins, start)
+            begins = start if start > begins else begins
     return begins
 
 

@@ -14,6 +14,10 @@ from typing import Any
 Check = Callable[[bytes, bytes], bool]
 """Whether the second is a signature over the first."""
 
+DEAR = frozenset({"ES384", "ES512", "Ed448", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"})
+LONGEST_QUICK_RSA = 4096
+"""Bits."""
+
 CURVE_OCTETS = {"ES256": 32, "ES384": 48, "ES512": 66}
 """Of each of the two numbers of a signature (RFC 7518 §3.4)."""
 
@@ -29,6 +33,15 @@ def prepared(name: str, public: Any) -> Check:
     if name in CURVE_OCTETS:
         return _quiet(_ecdsa(public, name))
     return _quiet(lambda octets, signature: public.verify(signature, octets))
+
+
+def is_dear(name: str, public: Any) -> bool:
+    """Whether a check takes longer than an event loop should stand still for.
+
+    A tenth of a millisecond and more, several times what ES256 takes.
+    """
+    is_rsa = name.startswith(("RS", "PS"))
+    return name in DEAR or (is_rsa and public.key_size > LONGEST_QUICK_RSA)
 
 
 def _quiet(verify: Callable[[bytes, bytes], None]) -> Check:

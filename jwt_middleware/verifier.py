@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .bridge import ask
 from .cache import VerifiedTokens
 from .compact import Compact, read_json_object
 from .errors import (
@@ -107,9 +108,13 @@ class Verifier:
             held = issuer.held()
             fitting = await issuer.resolve(compact.header)
             # What was held before and after is what was chosen from.
-            is_same = issuer.held() is held
-            origin = Origin(issuer, compact.header, fitting, held if is_same else None)
-        ensure_signed(compact, origin.fitting)
+            held = held if issuer.held() is held else None
+            is_dear = any(key.is_dear for key in fitting)
+            origin = Origin(issuer, compact.header, fitting, held, is_dear)
+        if origin.is_dear:
+            await ask(ensure_signed, compact, origin.fitting)
+        else:
+            ensure_signed(compact, origin.fitting)
         return origin, compact, claims
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:

@@ -105,7 +105,7 @@ def test_a_token_is_ascii(text: str) -> None:
     ],
 )
 def test_a_token_is_three_segments_of_base64url(text: str) -> None:
-    with pytest.raises(MalformedToken, match="not three segments of base64url"):
+    with pytest.raises(MalformedToken, match=r"not (three segments|base64url)"):
         read_compact(text)
 
 

@@ -108,7 +108,6 @@ def test_where_nobody_can_tell_whether_keys_have_changed_nothing_holds() -> None
     origins, held = Origins(), issuer.held()
     assert held is not None
     untold = Origin(issuer, {}, held, None)
-    assert not untold.holds
     number = origins.learn(untold, b"header")
     assert origins.numbered(number) is None
     assert origins.found(ISSUER, b"header") is None

@@ -1,0 +1,167 @@
+"""Signatures that take long to check: an event loop does not stand still for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from jwt_middleware import Authenticator, Key, StaticKeys, TrustedIssuer
+from jwt_middleware.bridge import run
+from jwt_middleware.errors import BadSignature, TokenExpired
+from jwt_middleware.signatures import is_dear
+from jwt_middleware.testing import Clock
+
+from .conftest import NOW, authenticator, mint_token, trusted
+from .doors import Door
+from .servers import TIMEOUT_S
+
+QUICK = ("HS512", "RS256", "PS256", "ES256", "Ed25519")
+DEAR = ("ES384", "ES512", "Ed448", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+KEYS = {name: Key.generate(name, kid="k") for name in (*QUICK, *DEAR)}
+
+Carry = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def by_trio(work: Coroutine[Any, Any, Any]) -> Any:
+    async def main() -> Any:
+        return await work
+
+    return trio.run(main)
+
+
+LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(by_trio, id="trio")]
+
+
+class Watched:
+    """An issuer with one key, whose checks are watched, and its authenticator."""
+
+    def __init__(self, name: str, during: Callable[[], None] = lambda: None) -> None:
+        self.threads: list[int] = []
+        self.clock = Clock(NOW)
+        self.issuer: TrustedIssuer = trusted(keys=[KEYS[name]])
+        self.auth: Authenticator = authenticator(self.issuer, now=self.clock)
+        (key,) = self.issuer.held() or ()
+        verify = key.verify
+
+        def check(octets: bytes, signature: bytes) -> bool:
+            self.threads.append(threading.get_ident())
+            during()
+            return verify(octets, signature)
+
+        key.verify = check
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+@pytest.mark.parametrize("name", [*QUICK, *DEAR])
+def test_a_dear_check_leaves_the_thread_of_the_loop(name: str, carry: Carry) -> None:
+    """And a quick one does not: the way there and back would take longer."""
+    watched = Watched(name)
+    token = carry(watched.auth.aauthenticate(mint_token(key=KEYS[name])))
+    assert token["sub"] == "alice"
+    (thread,) = watched.threads
+    assert (thread == threading.get_ident()) == (name in QUICK)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *DEAR])
+def test_without_a_loop_each_is_made_in_place(name: str) -> None:
+    watched = Watched(name)
+    watched.auth.authenticate(mint_token(key=KEYS[name]))
+    assert watched.threads == [threading.get_ident()]
+
+
+def test_one_that_comes_again_needs_no_thread() -> None:
+    watched, text = Watched("ES384"), mint_token(key=KEYS["ES384"])
+
+    async def twice() -> None:
+        for _ in range(2):
+            await watched.auth.aauthenticate(text)
+
+    asyncio.run(twice())
+    assert len(watched.threads) == 1
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_the_loop_goes_on_meanwhile(carry: Carry) -> None:
+    """The check ends when another task of the same loop says so."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def during() -> None:
+        begun.set()
+        assert may_end.wait(TIMEOUT_S)
+
+    watched = Watched("ES384", during)
+
+    async def other() -> None:
+        while not begun.is_set():
+            await anyio.sleep(0.001)
+        may_end.set()
+
+    async def both() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            await watched.auth.aauthenticate(mint_token(key=KEYS["ES384"]))
+
+    carry(both())
+    assert may_end.is_set()
+
+
+@pytest.mark.parametrize("carry", [pytest.param(run, id="run"), *LOOPS])
+@pytest.mark.parametrize("name", DEAR)
+def test_a_forged_one_is_refused(name: str, carry: Carry) -> None:
+    watched = Watched(name)
+    forged = mint_token(key=Key.generate(name, kid="k"))
+    for _ in range(2):
+        with pytest.raises(BadSignature):
+            carry(watched.auth.aauthenticate(forged))
+    assert len(watched.threads) == 2
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_token_that_expires_meanwhile_is_refused(carry: Carry) -> None:
+    def during() -> None:
+        watched.clock.now = NOW + 700
+
+    watched = Watched("ES384", during)
+    with pytest.raises(TokenExpired):
+        carry(watched.auth.aauthenticate(mint_token(key=KEYS["ES384"])))
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_token_whose_key_leaves_meanwhile_is_not_kept(carry: Carry) -> None:
+    """It was good when it came; the next time it is not."""
+
+    def during() -> None:
+        watched.issuer.keys = StaticKeys(Key.generate("ES384", kid="k"))
+
+    watched, text = Watched("ES384", during), mint_token(key=KEYS["ES384"])
+    carry(watched.auth.aauthenticate(text))
+    with pytest.raises(BadSignature):
+        carry(watched.auth.aauthenticate(text))
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_it_passes_both_doors(door: Door, name: str) -> None:
+    guarded = door.behind(authenticator(trusted(keys=[KEYS[name]])))
+    good, forged = mint_token(key=KEYS[name]), mint_token(key=Key.generate(name, "k"))
+    assert [guarded.get(bearer=text).status for text in (good, forged, good)] == [
+        200,
+        401,
+        200,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bits", "dear"), [(2048, False), (4096, False), (4097, True), (8192, True)]
+)
+@pytest.mark.parametrize("name", ["RS256", "PS512"])
+def test_a_long_rsa_key_is_dear(name: str, bits: int, dear: bool) -> None:
+    class Public:
+        key_size = bits
+
+    assert is_dear(name, Public()) is dear
