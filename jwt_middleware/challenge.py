@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 
-from .errors import AuthError, Unavailable
+from .errors import AuthError
 from .options import QUOTABLE
 
 REMEMBERED = 256
@@ -45,33 +44,36 @@ class Challenge:
         return f"{self.scheme} {listed}"
 
 
-def reply_to(error: AuthError, schemes: Sequence[str], realm: str) -> Reply:
+def reply_to(error: AuthError, schemes: tuple[str, ...], realm: str) -> Reply:
     """The reply that tells the client of *error*, and of no more than it says."""
-    return _reply(
+    kind = type(error)
+    if kind.told is not AuthError.told or kind.challenged is not AuthError.challenged:
+        return _written(error, schemes, realm)  # by words of its own, each time others
+    # All that the reply depends on: of that, an application has a few kinds only.
+    key = (
         error.status,
-        tuple(error.told().items()),
-        ("realm", realm),
-        tuple(error.challenged().items()),
-        tuple(schemes),
-        error.retry_after if isinstance(error, Unavailable) else None,
+        error.error,
+        error.description,
+        error.in_challenge,
+        error.parameters,
+        error.retry_after,
+        schemes,
+        realm,
     )
+    reply = _replies.get(key)
+    if reply is None:
+        if len(_replies) >= REMEMBERED:
+            _replies.clear()
+        reply = _replies[key] = _written(error, schemes, realm)
+    return reply
 
 
-Items = tuple[tuple[str, str], ...]
+_replies: dict[tuple[object, ...], Reply] = {}
 
 
-@lru_cache(REMEMBERED)
-def _reply(
-    status: HTTPStatus,
-    told: Items,
-    realm: tuple[str, str],
-    challenged: Items,
-    schemes: tuple[str, ...],
-    retry_after: int | None,
-) -> Reply:
-    """Made once: of what an application refuses, there are a few kinds only."""
-    body = json.dumps(dict(told)).encode()
-    parameters = dict([realm, *challenged])
+def _written(error: AuthError, schemes: Iterable[str], realm: str) -> Reply:
+    body = json.dumps(error.told()).encode()
+    parameters = {"realm": realm, **error.challenged()}
     headers = [
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
@@ -80,6 +82,6 @@ def _reply(
     # One line for each: many clients take a joined line for one challenge.
     for scheme in schemes:
         headers.append(("WWW-Authenticate", Challenge(scheme, parameters).to_header()))
-    if retry_after is not None:
-        headers.append(("Retry-After", str(retry_after)))
-    return Reply(status, tuple(headers), body)
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
+    return Reply(error.status, tuple(headers), body)

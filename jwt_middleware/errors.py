@@ -58,6 +58,10 @@ class AuthError(Exception):
     in_challenge: ClassVar[bool] = True
     """Whether ``WWW-Authenticate`` repeats the error; not where other credentials
     would not help."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """More that the challenge says."""
+    retry_after: int | None = None
+    """Seconds, where it may be better then."""
     source: object = None
     """What found the credentials that are refused, where it was them."""
 
@@ -69,7 +73,9 @@ class AuthError(Exception):
 
     def challenged(self) -> dict[str, str]:
         """What the challenge says beside its realm."""
-        return self.told() if self.error is not None and self.in_challenge else {}
+        if self.error is None or not self.in_challenge:
+            return {}
+        return {**self.told(), **dict(self.parameters)}
 
 
 class NoCredentials(AuthError):
@@ -211,9 +217,7 @@ class InsufficientScope(AuthError):
     def __init__(self, message: str, *, scopes: tuple[str, ...]) -> None:
         super().__init__(message)
         self.scopes = scopes
-
-    def challenged(self) -> dict[str, str]:
-        return {**super().challenged(), "scope": " ".join(self.scopes)}
+        self.parameters = (("scope", " ".join(scopes)),)
 
 
 class StepUpRequired(AuthError):
@@ -227,9 +231,7 @@ class StepUpRequired(AuthError):
         super().__init__(message)
         self.demanded = demanded
         """Parameters of the challenge: ``acr_values``, ``max_age``."""
-
-    def challenged(self) -> dict[str, str]:
-        return {**super().challenged(), **self.demanded}
+        self.parameters = tuple(demanded.items())
 
 
 class CrossOrigin(AuthError):
@@ -284,11 +286,11 @@ class Unavailable(AuthError):
     description = "The request cannot be checked at the moment."
     reason = "unavailable"
     in_challenge = False
+    retry_after: int = 2
 
     def __init__(self, message: str, *, retry_after: int = 2) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Seconds."""
 
 
 class KeysUnavailable(Unavailable):

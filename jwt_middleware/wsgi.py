@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .authenticator import Authenticator, ensure_authenticator
@@ -91,8 +92,13 @@ def _raw_path(environ: WSGIEnvironment) -> str:
 
 def send_reply(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
     """Answer with *reply*."""
-    start_response(f"{reply.status.value} {reply.status.phrase}", list(reply.headers))
+    start_response(_status_line(reply.status), list(reply.headers))
     return [reply.body]
+
+
+@cache
+def _status_line(status: HTTPStatus) -> str:
+    return f"{status.value} {status.phrase}"
 
 
 def _decoded(path: str) -> str:

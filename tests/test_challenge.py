@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
 
-from jwt_middleware import AuthError
-from jwt_middleware.challenge import Challenge, reply_to
+from jwt_middleware import AuthError, challenge
+from jwt_middleware.challenge import REMEMBERED, Challenge, reply_to
 from jwt_middleware.errors import (
     InsufficientScope,
     InvalidTokenRequest,
@@ -93,6 +94,55 @@ def test_only_what_will_pass_is_to_be_tried_again(error: AuthError) -> None:
     assert ("Retry-After" in headers) == (error.status == 503)
     if isinstance(error, Unavailable):
         assert headers["Retry-After"] == str(error.retry_after) == "2"
+
+
+@pytest.fixture
+def named_kind() -> Iterator[list[type[AuthError]]]:
+    """A class of somebody's own, which is gone when the test is."""
+
+    class Named(AuthError):
+        error = "named"
+
+        def told(self) -> dict[str, str]:
+            return {**super().told(), "name": str(self)}
+
+    kinds: list[type[AuthError]] = [Named]
+    del Named
+    yield kinds
+    kinds.clear()
+    gc.collect()
+
+
+def test_one_that_tells_each_client_something_else_tells_no_other(
+    named_kind: list[type[AuthError]],
+) -> None:
+    for name in ("alice", "bob", "alice"):
+        reply = reply_to(named_kind[0](name), ("Bearer",), "api")
+        assert json.loads(reply.body)["name"] == name
+        assert f'name="{name}"' in dict(reply.headers)["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("error", "other"), ("description", "Other."), ("retry_after", 9)],
+)
+def test_one_that_is_told_in_other_words_leaves_the_rest_alone(
+    attribute: str, value: object
+) -> None:
+    """A reply is made once of its kind; the words of one error make another kind."""
+    usual = reply_to(NoCredentials("x"), ("Bearer",), "api")
+    special = NoCredentials("x")
+    setattr(special, attribute, value)
+    changed = reply_to(special, ("Bearer",), "api")
+    assert (changed.headers, changed.body) != (usual.headers, usual.body)
+    assert reply_to(NoCredentials("y"), ("Bearer",), "api") is usual
+
+
+def test_replies_that_are_kept_are_bounded() -> None:
+    for seconds in range(2 * REMEMBERED):
+        reply = reply_to(Unavailable("x", retry_after=seconds), ("Bearer",), "api")
+        assert dict(reply.headers)["Retry-After"] == str(seconds)
+    assert len(challenge._replies) <= REMEMBERED
 
 
 def test_each_scheme_has_a_line_of_its_own() -> None:
