@@ -152,7 +152,7 @@ async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _respond(reply: Reply, kind: str, send: Send) -> None:
-    headers = list(_encoded_once(reply.headers))
+    headers = list(_encoded_once(tuple(reply.headers)))
     await send(
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
     )

@@ -55,7 +55,7 @@ def reply_to(error: AuthError, schemes: tuple[str, ...], realm: str) -> Reply:
         error.error,
         error.description,
         error.in_challenge,
-        error.parameters,
+        error.challenge_parameters,
         error.retry_after,
         schemes,
         realm,

@@ -58,7 +58,7 @@ class AuthError(Exception):
     in_challenge: ClassVar[bool] = True
     """Whether ``WWW-Authenticate`` repeats the error; not where other credentials
     would not help."""
-    parameters: tuple[tuple[str, str], ...] = ()
+    challenge_parameters: tuple[tuple[str, str], ...] = ()
     """More that the challenge says."""
     retry_after: int | None = None
     """Seconds, where it may be better then."""
@@ -75,7 +75,7 @@ class AuthError(Exception):
         """What the challenge says beside its realm."""
         if self.error is None or not self.in_challenge:
             return {}
-        return {**self.told(), **dict(self.parameters)}
+        return {**self.told(), **dict(self.challenge_parameters)}
 
 
 class NoCredentials(AuthError):
@@ -217,7 +217,7 @@ class InsufficientScope(AuthError):
     def __init__(self, message: str, *, scopes: tuple[str, ...]) -> None:
         super().__init__(message)
         self.scopes = scopes
-        self.parameters = (("scope", " ".join(scopes)),)
+        self.challenge_parameters = (("scope", " ".join(scopes)),)
 
 
 class StepUpRequired(AuthError):
@@ -231,7 +231,7 @@ class StepUpRequired(AuthError):
         super().__init__(message)
         self.demanded = demanded
         """Parameters of the challenge: ``acr_values``, ``max_age``."""
-        self.parameters = tuple(demanded.items())
+        self.challenge_parameters = tuple(demanded.items())
 
 
 class CrossOrigin(AuthError):

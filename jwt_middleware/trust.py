@@ -136,9 +136,9 @@ def _held_by(keys: KeySource) -> Held:
     """What tells the keys that *keys* hold; None each time where nothing does."""
     held: Any = getattr(keys, "held", None)
 
-    def ask() -> Sequence[Key] | None:
+    def ask() -> Any:
         try:
-            return cast("Sequence[Key] | None", held())
+            return held()
         except Exception:  # of a source of somebody's own: `resolve` will tell
             return None
 
