@@ -53,6 +53,5 @@ class VerifiedTokens:
         return Token(origin.header, claims, digest)
 
     def remember(self, key: bytes, entry: Entry) -> None:
-        """Keep what was verified, if the keys of its origin are still held."""
-        if self._origins.numbered(entry[0]) is not None:
-            self._entries.put(key, marshal.dumps(entry, 2))
+        """Keep what was verified."""
+        self._entries.put(key, marshal.dumps(entry, 2))

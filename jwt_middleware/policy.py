@@ -85,11 +85,10 @@ def _check_type(
     header: Mapping[str, Any], claims: Mapping[str, Any], types: frozenset[str]
 ) -> None:
     typ = header.get("typ", "JWT")
-    if not isinstance(typ, str) or not typ.isascii() or media_type(typ) not in types:
+    kind = media_type(typ) if isinstance(typ, str) and typ.isascii() else None
+    if kind not in types:
         raise WrongType(f"typ is {shown(typ)}")
-    if media_type(typ) not in ACCESS_TOKEN_TYPES:
-        return
-    if foreign := _foreign_marks(claims):
+    if kind in ACCESS_TOKEN_TYPES and (foreign := _foreign_marks(claims)):
         raise WrongType(f"no access token: it has {' and '.join(foreign)}")
 
 

@@ -93,7 +93,7 @@ class Verifier:
         policy = origin.issuer.policy
         begins, ends = policy.check(compact.header, claims, self._now())
         token = _token(compact, claims)
-        if key is not None:
+        if key is not None and number:
             digest = "" if claims.get("jti") else token.identifier
             self._verified.remember(key, (number, begins, ends, digest, claims))
         return token
