@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import resource
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -1074,6 +1075,17 @@ def resident_pages() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which takes most of the time of whoever opens
+    much: it goes through all that is alive, again and again."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
 async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
     store: Watched, wall: Clock, anyio_backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
