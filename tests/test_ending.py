@@ -40,8 +40,11 @@ from .store_suite import NOW, Clock, WaitingStore
 pytestmark = pytest.mark.anyio
 
 Kind = Literal["websocket", "http"]
-SOON_S = 1.0
-"""Within which a connection has ended."""
+SOON_S = 4.0
+"""Within which a connection has ended, on a busy machine too.
+
+Less than `CLOSE_S`, so that an app is seen not to be held for as long as that.
+"""
 LEEWAY_S = 30
 MANY = 10_000
 
@@ -210,7 +213,7 @@ async def serving(
     async with anyio.create_task_group() as group:
         group.start_soon(serve)
         yield
-        with anyio.fail_after(2 * SOON_S):
+        with anyio.fail_after(SOON_S):
             await returned.wait()
 
 
@@ -1117,9 +1120,9 @@ async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
         begun = time.monotonic()
         await by_subject(auth)
         marked = time.monotonic() - begun
-        await until(lambda: len(told) == MANY, 10, every=0.02)
+        await until(lambda: len(told) == MANY, 30, every=0.02)
         ended = time.monotonic() - begun
-        await until(lambda: store.looks == 3 * MANY + 1, 10, every=0.02)
+        await until(lambda: store.looks == 3 * MANY + 1, 30, every=0.02)
     with capsys.disabled():
         print(
             f"\n{anyio_backend}: {octets / MANY / 1024:.1f} KiB and {living:.0f} tasks "
