@@ -13,6 +13,7 @@ a command is whatever arrives at once.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from typing import Any, Literal, Self
 
 from .redis_server import HOST, TIMEOUT_S, RedisServer, bound
 
+BACKLOG = 100
 CHUNK_OCTETS = 65_536
 GARBAGE = b"\x16\x03HTTP/1.1 400 Bad Request\r\n\r\n"
 """What is no Redis protocol."""
@@ -53,7 +55,7 @@ class Proxy:
         self._fault = Fault()
         self._switched = asyncio.Event()
         self._links: set[asyncio.Task[None]] = set()
-        self._listening: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -156,24 +158,36 @@ class Proxy:
         self._switched = asyncio.Event()
         if fault.kind == "refuse":
             if self._listening:
+                self._loop.remove_reader(self._listening)
                 self._listening.close()
                 self._listening = None
             await self._cut()
         elif not self._listening:
-            self._listening = await asyncio.start_server(
-                self._serve, sock=bound(self.port)
-            )
+            self._listening = bound(self.port)
+            self._listening.setblocking(False)
+            self._listening.listen(BACKLOG)
+            self._loop.add_reader(self._listening, self._accept, self._listening)
 
     async def _cut(self) -> None:
         await _cancelled(self._links)
 
     async def _end(self) -> None:
+        """Who was accepted just before is let go; cancelled, it would stay open."""
         await self._become(Fault("refuse"))
-        await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        await asyncio.sleep(0)
 
-    async def _serve(
-        self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
-    ) -> None:
+    def _accept(self, listening: socket.socket) -> None:
+        """As `asyncio.start_server` does, of which a connection that comes while the
+        server closes stays open (Python 3.11)."""
+        with suppress(OSError):  # who came has left
+            client, _ = listening.accept()
+            client.setblocking(False)
+            self._loop.create_task(self._serve(client))
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        client, to_client = await asyncio.open_connection(sock=accepted)
         link = asyncio.current_task()
         assert link is not None
         self._links.add(link)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import resource
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +40,11 @@ from .store_suite import NOW, Clock, WaitingStore
 pytestmark = pytest.mark.anyio
 
 Kind = Literal["websocket", "http"]
-SOON_S = 1.0
-"""Within which a connection has ended."""
+SOON_S = 4.0
+"""Within which a connection has ended, on a busy machine too.
+
+Less than `CLOSE_S`, so that an app is seen not to be held for as long as that.
+"""
 LEEWAY_S = 30
 MANY = 10_000
 
@@ -209,7 +213,7 @@ async def serving(
     async with anyio.create_task_group() as group:
         group.start_soon(serve)
         yield
-        with anyio.fail_after(2 * SOON_S):
+        with anyio.fail_after(SOON_S):
             await returned.wait()
 
 
@@ -1074,6 +1078,17 @@ def resident_pages() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which takes most of the time of whoever opens
+    much: it goes through all that is alive, again and again."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
 async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
     store: Watched, wall: Clock, anyio_backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1105,9 +1120,9 @@ async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
         begun = time.monotonic()
         await by_subject(auth)
         marked = time.monotonic() - begun
-        await until(lambda: len(told) == MANY, 10, every=0.02)
+        await until(lambda: len(told) == MANY, 30, every=0.02)
         ended = time.monotonic() - begun
-        await until(lambda: store.looks == 3 * MANY + 1, 10, every=0.02)
+        await until(lambda: store.looks == 3 * MANY + 1, 30, every=0.02)
     with capsys.disabled():
         print(
             f"\n{anyio_backend}: {octets / MANY / 1024:.1f} KiB and {living:.0f} tasks "

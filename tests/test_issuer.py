@@ -89,7 +89,7 @@ def test_several_audiences_are_a_list() -> None:
         ("read write", "read write"),
         (" read  write ", "read write"),
         (["read", "write"], "read write"),
-        (iter(["read"]), "read"),
+        pytest.param(iter(["read"]), "read", id="an iterator"),
         ("", None),
         ((), None),
     ],

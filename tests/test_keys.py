@@ -103,10 +103,15 @@ def test_a_set_is_read() -> None:
         {"kty": "oct", "alg": "A256GCM", "k": "AAAA"},
         {"kty": "AKP", "alg": "SLH-DSA-SHA2-128s", "pub": "AAAA"},
         {"kty": "AKP", "pub": "AAAA"},  # RFC 9964 §3: without alg it is nothing
-        {**B.public.to_jwk(), "use": "enc"},
-        {**B.public.to_jwk(), "alg": "ECDH-ES"},
-        {**B.public.to_jwk(), "key_ops": ["deriveKey"]},
-        {**B.public.to_jwk(), "alg": ["ES256"]},
+        *(
+            pytest.param({**B.public.to_jwk(), **other}, id=str(other))
+            for other in (
+                {"use": "enc"},
+                {"alg": "ECDH-ES"},
+                {"key_ops": ["deriveKey"]},
+                {"alg": ["ES256"]},
+            )
+        ),
     ],
     ids=str,
 )

@@ -202,7 +202,7 @@ def test_a_token_for_us_may_be_for_others_too(aud: object) -> None:
 @pytest.mark.parametrize(
     "aud",
     [
-        ABSENT,
+        pytest.param(ABSENT, id="absent"),
         None,
         "",
         [],

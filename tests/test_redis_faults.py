@@ -793,11 +793,10 @@ def test_a_mark_that_a_replica_has_not_got_is_not_reported(
     store = opened(url, replicas=1)
     auth = guarding(store)
     replication.wait_for_replica()
-    with within(0.5, "a put"):
-        put(store, "a")
+    eventually(lambda: _is_put(store, "a", 0.5), "the replica has it at once")
     replication.wait_for_replica()
     assert sees(opened(replication.replica.url), "a") is not None
-    assert replication.replica.command("XLEN", LOG) == 1
+    assert replication.replica.command("XLEN", LOG) == _size(replication.master) > 0
     replication.replica.freeze()
     with within(1.5, "a put"), pytest.raises(TimeoutError, match="0 of 1"):
         put(store, "b")
@@ -808,10 +807,12 @@ def test_a_mark_that_a_replica_has_not_got_is_not_reported(
     eventually(lambda: _is_put(store, "c"), "the replica is back")
 
 
-def _is_put(store: RedisStore, name: str) -> bool:
+def _is_put(store: RedisStore, name: str, seconds: float = math.inf) -> bool:
+    """Whether it is, and sooner than that; on a busy machine, not each time."""
+    began = time.monotonic()
     with suppress(TimeoutError):
         put(store, name)
-        return True
+        return time.monotonic() - began < seconds
     return False
 
 

@@ -384,7 +384,7 @@ def test_what_a_claim_says_is_escaped_and_cut_in_the_log_and_told_to_nobody(
         {"scopes": ("l\u00e4sen",)},
         {"scopes": (None,)},
         {"scopes": (("read",),)},
-        {"scopes": (lambda: None,)},
+        pytest.param({"scopes": (lambda: None,)}, id="a function"),
         {"scopes": None},
         {"acr": GOLD},
         {"acr": b"gold"},

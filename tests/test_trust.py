@@ -184,7 +184,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), WRONG, ids=[str(w[0])[:60] for w in WRONG]
+    ("options", "told"),
+    WRONG,
+    ids=[f"{', '.join(options)}-{told[:50]}" for options, told in WRONG],
 )
 def test_what_cannot_be_meant_is_told_what_to_write(
     options: dict[str, Any], told: str
