@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from .authenticator import Authenticator, ensure_authenticator
-from .challenge import REMEMBERED, Reply
+from .challenge import Reply, encoded
 from .credentials import Renewal
 from .ending import Ending
 from .options import read_flag
@@ -87,7 +86,7 @@ def from_scope(scope: Scope, headers: Headers) -> Request:
         for key, value in headers:
             if key.lower() == wanted:
                 found.append(value.decode("latin-1"))
-        return found
+        return tuple(found)
 
     is_websocket = scope["type"] == "websocket"
     path, root, raw_path = scope["path"], scope.get("root_path"), scope.get("raw_path")
@@ -152,26 +151,11 @@ async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _respond(reply: Reply, kind: str, send: Send) -> None:
-    headers = list(_encoded_once(tuple(reply.headers)))
+    headers = list(reply.raw_headers)
     await send(
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
     )
     await send({"type": f"{kind}.body", "body": reply.body})
-
-
-@lru_cache(REMEMBERED)
-def _encoded_once(
-    headers: tuple[tuple[str, str], ...],
-) -> Sequence[tuple[bytes, bytes]]:
-    return encoded(headers)
-
-
-def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI wants them."""
-    return [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in headers
-    ]
 
 
 def _without_root(path: str, root: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 
 from .errors import AuthError
@@ -13,13 +14,18 @@ from .options import QUOTABLE
 REMEMBERED = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """A response as data; a door sends it."""
 
     status: HTTPStatus
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+    @cached_property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Headers as ASGI wants them."""
+        return encoded(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,14 @@ class Challenge:
             f'{name}="{value}"' for name, value in self.parameters.items()
         )
         return f"{self.scheme} {listed}"
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers
+    ]
 
 
 def reply_to(error: AuthError, schemes: tuple[str, ...], realm: str) -> Reply:

@@ -286,7 +286,6 @@ class Unavailable(AuthError):
     description = "The request cannot be checked at the moment."
     reason = "unavailable"
     in_challenge = False
-    retry_after: int = 2
 
     def __init__(self, message: str, *, retry_after: int = 2) -> None:
         super().__init__(message)

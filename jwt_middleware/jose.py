@@ -45,14 +45,14 @@ class Key:
         self._verifying = public_half(material)
         self.verify: Check = prepared(algorithm.name, self._verifying)
         """Whether the second octets are this key's signature over the first."""
-        self.is_dear = is_dear(algorithm.name, self._verifying)
-        """Whether `verify` is not for the thread of an event loop."""
         self.is_named = kid is not None
         """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
         self.kid: str = kid or thumbprint(algorithm.dump_jwk(material))
         """The name in the token's header; the RFC 7638 thumbprint if none was given."""
         self.names: frozenset[str] = self._names()
         """Values of ``alg`` that mean this key's algorithm."""
+        self.is_dear = is_dear(self.names, self._verifying)
+        """Whether `verify` is not for the thread of an event loop."""
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> Key:

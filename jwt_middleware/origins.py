@@ -67,7 +67,8 @@ class Origins:
             return 0
         name = (origin.issuer.issuer, header)
         number = self._numbers.get(name)
-        if number is not None and self._origins.get(number) is origin:
+        # Another one may have been made meanwhile, of the same keys.
+        if number is not None and self._has_keys_of(origin, number):
             return number
         with self._lock:
             self._forget(self._numbers.get(name), name)
@@ -78,6 +79,10 @@ class Origins:
             self._numbers[name], self._origins[self._last] = self._last, origin
             self.headers[header] = origin.header
             return self._last
+
+    def _has_keys_of(self, origin: Origin, number: int) -> bool:
+        standing = self._origins.get(number)
+        return standing is not None and standing.held is origin.held
 
     def _forget(self, number: int | None, name: tuple[str, bytes]) -> None:
         if number is not None:

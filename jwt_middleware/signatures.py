@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 Check = Callable[[bytes, bytes], bool]
@@ -35,13 +35,14 @@ def prepared(name: str, public: Any) -> Check:
     return _quiet(lambda octets, signature: public.verify(signature, octets))
 
 
-def is_dear(name: str, public: Any) -> bool:
+def is_dear(names: Set[str], public: Any) -> bool:
     """Whether a check takes longer than an event loop should stand still for.
 
-    A tenth of a millisecond and more, several times what ES256 takes.
+    A tenth of a millisecond and more, several times what ES256 takes.  *names* are
+    those of one algorithm.
     """
-    is_rsa = name.startswith(("RS", "PS"))
-    return name in DEAR or (is_rsa and public.key_size > LONGEST_QUICK_RSA)
+    is_long = getattr(public, "key_size", 0) > LONGEST_QUICK_RSA  # no curve's is
+    return is_long or not names.isdisjoint(DEAR)
 
 
 def _quiet(verify: Callable[[bytes, bytes], None]) -> Check:

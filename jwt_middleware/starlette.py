@@ -20,7 +20,6 @@ from .asgi import (
     Receive,
     Scope,
     Send,
-    encoded,
     from_scope,
 )
 from .authenticator import Authenticator
@@ -146,7 +145,7 @@ def _ensure_takes_connection(endpoint: Endpoint) -> None:
 
 def _response(reply: Reply) -> Response:
     response = Response(reply.body, int(reply.status))
-    response.raw_headers = encoded(reply.headers)  # a challenge may stand twice
+    response.raw_headers = list(reply.raw_headers)  # a challenge may stand twice
     return response
 
 

@@ -134,16 +134,15 @@ def read_issuers(issuers: Iterable[TrustedIssuer]) -> Mapping[str, TrustedIssuer
 
 def _held_by(keys: KeySource) -> Held:
     """What tells the keys that *keys* hold; None each time where nothing does."""
-    held: Any = getattr(keys, "held", None)
+    source: Any = keys
 
     def ask() -> Any:
         try:
-            return held()
+            return source.held()
         except Exception:  # of a source of somebody's own: `resolve` will tell
             return None
 
-    is_told = callable(held) and not iscoroutinefunction(held)
-    return ask if is_told else lambda: None
+    return (lambda: None) if iscoroutinefunction(getattr(keys, "held", None)) else ask
 
 
 def _read_keys(

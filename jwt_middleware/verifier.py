@@ -103,6 +103,10 @@ class Verifier:
         compact = read_jws(text, self._origins.headers)
         claims = read_json_object(compact.payload)
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
+        return await self._signed(compact, issuer), compact, claims
+
+    async def _signed(self, compact: Compact, issuer: TrustedIssuer) -> Origin:
+        """Return the origin of what an issuer has signed.  Raise BadSignature."""
         origin = self._origins.found(issuer.issuer, compact.segment)
         if origin is None:
             held = issuer.held()
@@ -111,11 +115,13 @@ class Verifier:
             held = held if issuer.held() is held else None
             is_dear = any(key.is_dear for key in fitting)
             origin = Origin(issuer, compact.header, fitting, held, is_dear)
-        if origin.is_dear:
-            await ask(ensure_signed, compact, origin.fitting)
-        else:
+        if not origin.is_dear:
             ensure_signed(compact, origin.fitting)
-        return origin, compact, claims
+            return origin
+        await ask(ensure_signed, compact, origin.fitting)
+        if origin.held is None or issuer.held() is origin.held:
+            return origin
+        return await self._signed(compact, issuer)  # its keys have changed meanwhile
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:
         iss = claims.get("iss")

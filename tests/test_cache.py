@@ -611,6 +611,34 @@ def test_a_key_source_of_ones_own_works(
     assert kept.status(token) == 200
 
 
+class Handing(Told):
+    """One that hands on what another one says, which may be replaced."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(StaticKeys(*self.keys), name)
+
+
+class Setting(Told):
+    """One that is told anew what it holds."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "keys":
+            super().__setattr__("held", lambda: value)
+
+
+@pytest.mark.parametrize("source", [Handing, Setting])
+def test_a_source_that_hands_on_what_it_is_asked_may_change_its_mind(
+    door: Door, mint: Mint, source: type[Told]
+) -> None:
+    keys = source(SIGNING_KEY.public)
+    kept = Kept(door, issuer={"keys": keys})
+    token = mint()
+    assert [kept.status(token) for _ in range(2)] == [200, 200]
+    keys.keys = (NEW.public,)
+    assert kept.status(token) == 401
+
+
 class Turning(Told):
     """One whose keys are replaced while they are looked up."""
 

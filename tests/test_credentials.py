@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from jwt_middleware import AuthError, BearerHeader, Cookie, Token
+from jwt_middleware.challenge import Reply
 from jwt_middleware.compact import MAX_LENGTH
 from jwt_middleware.credentials import Credentials
 from jwt_middleware.errors import (
@@ -234,6 +236,43 @@ def test_a_source_confirms_whose_token_it_was(door: Door, mint: Mint) -> None:
     assert is_refused_as(broken, MultipleCredentials)
     nearly = signed.get(headers=[("X-Signed", "no.token.either")])
     assert is_refused_as(nearly, InvalidToken)
+
+
+@dataclass(frozen=True)
+class Diverting(BearerHeader):
+    """A source that answers by itself, with a list of headers."""
+
+    def divert(self, error: AuthError, request: Request, reply: Reply) -> Reply:
+        headers: Any = [("X-Path", request.path), *reply.headers]
+        return replace(reply, headers=headers)
+
+
+def test_a_reply_of_a_sources_own_is_of_its_own_request(door: Door) -> None:
+    """Also where it is no tuple, and so could not be looked up."""
+    guarded = door.behind(authenticator(sources=(Diverting(),)))
+    for path in ("/a", "/b", "/a"):
+        answer = guarded.get(path)
+        assert answer.status == 401
+        assert dict(answer.headers)["x-path"] == path
+
+
+class AfterAll(Signed):
+    """A source whose `confirm` is a plain method."""
+
+    def confirm(  # type: ignore[override]
+        self, credentials: Credentials, token: Token, request: Request
+    ) -> None:
+        if token.subject != self.sender:
+            raise CrossOrigin("sent by somebody else")
+
+
+def test_a_source_may_confirm_without_waiting(door: Door, mint: Mint) -> None:
+    signed = door.behind(authenticator(sources=(AfterAll("alice"),)))
+    statuses = [
+        signed.get(headers=[("X-Signed", mint(sub=sub))]).status
+        for sub in ("alice", "bob", "alice", "bob")
+    ]
+    assert statuses == [200, 403, 200, 403]
 
 
 def test_no_repr_shows_the_token() -> None:

@@ -81,11 +81,21 @@ def test_an_origin_is_found_by_its_number_and_by_its_name() -> None:
 
 def test_a_number_is_never_given_twice() -> None:
     """It stands in entries that outlive the origin."""
-    origins, issuer = Origins(), trusted()
+    origins = Origins()
     numbers = [
-        origins.learn(origin_of(issuer), f"{at % 70}".encode()) for at in range(500)
+        origins.learn(origin_of(trusted()), f"{at % 70}".encode()) for at in range(500)
     ]
     assert len(set(numbers)) == 500
+    ensure_bounded(origins)
+
+
+def test_origins_of_the_same_keys_are_one() -> None:
+    """Each of many that came at once has found out for itself whose it is."""
+    origins, issuer = Origins(), trusted()
+    first, second = origin_of(issuer), origin_of(issuer)
+    number = origins.learn(first, b"header")
+    assert origins.learn(second, b"header") == number
+    assert origins.numbered(number) is first
     ensure_bounded(origins)
 
 

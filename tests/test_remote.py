@@ -299,7 +299,7 @@ def test_without_any_keys_the_client_is_told_when_to_come_back() -> None:
     for _ in range(7):
         with pytest.raises(KeysUnavailable) as refusal:
             found(keys, OLD)
-        waits.append(refusal.value.retry_after)
+        waits.append(refusal.value.retry_after or 0)
         issuer.pass_(30)
     assert waits[:4] == [1, 2, 4, 8]
     assert all(27 <= wait <= 30 for wait in waits[5:])

@@ -24,6 +24,7 @@ from jwt_middleware import (
     asgi,
     wsgi,
 )
+from jwt_middleware.challenge import encoded
 from jwt_middleware.errors import (
     AuthError,
     CrossOrigin,
@@ -204,7 +205,7 @@ async def visit_asgi(
         request = asgi.from_scope(scope, scope["headers"])
         # In a thread, so that it may wait, and visit in turn.
         status, headers = await asyncio.to_thread(handler, request)
-        octets = [(b"content-type", b"text/plain"), *asgi.encoded(headers)]
+        octets = [(b"content-type", b"text/plain"), *encoded(headers)]
         start = {"type": "http.response.start", "status": status, "headers": octets}
         await send(start)
         await send({"type": "http.response.body", "body": b"ok"})
