@@ -139,18 +139,14 @@ def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
 
 async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with *reply*; to a WebSocket handshake as the server allows it."""
-    if scope["type"] == "http":
-        await _respond(reply, "http.response", send)
-        return
-    if (await receive())["type"] != "websocket.connect":  # gone already
-        return
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _respond(reply, "websocket.http.response", send)
-    else:
-        await send({"type": "websocket.close", "code": 1008})  # a 403 before accept
-
-
-async def _respond(reply: Reply, kind: str, send: Send) -> None:
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if (await receive())["type"] != "websocket.connect":  # gone already
+            return
+        kind = "websocket.http.response"
+        if kind not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008})  # a 403 before accept
+            return
     headers = list(reply.raw_headers)
     await send(
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
