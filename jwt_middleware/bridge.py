@@ -8,16 +8,24 @@ is waited for by the thread itself, and nothing ever suspends.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from functools import cache
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
+
+AGAIN_S = 3600.0
+"""Until what waits for a thread looks whether it still does."""
 
 _under_run: ContextVar[bool] = ContextVar("jwt_middleware.under_run", default=False)
 
@@ -148,11 +156,22 @@ def trio_here() -> ModuleType | None:
 
 
 async def _in_thread(call: Callable[..., T], *args: Any) -> T:
-    trio = trio_here()
-    if trio is not None:
-        # In a tuple, since trio does not let a thread return a coroutine.
-        answer: tuple[T] = await trio.to_thread.run_sync(lambda: (call(*args),))
-        return answer[0]
-    from asyncio import to_thread  # here, so that it costs WSGI nothing
+    latch = Latch()
+    answer = _threads().submit(copy_context().run, call, *args)
+    answer.add_done_callback(lambda _: latch.open())
+    while not await latch.wait(AGAIN_S):
+        pass  # it goes on
+    return answer.result()
 
-    return await to_thread(call, *args)
+
+@cache
+def _threads() -> Executor:
+    """Threads of our own: those that the application has for such calls may all be
+    busy, or even wait for an answer that needs this one."""
+    from concurrent.futures import ThreadPoolExecutor  # here, as it costs WSGI nothing
+
+    return ThreadPoolExecutor(thread_name_prefix="jwt_middleware")
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of them

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 import trio
 
 from jwt_middleware.bridge import Latch, ask, instant, needs_loop, run
+
+from .children import in_child
+from .servers import TIMEOUT_S
 
 Carry = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -290,3 +296,104 @@ def test_a_loop_that_has_ended_does_not_hinder_the_others() -> None:
         assert carry(latch.wait(0.01)) is False
     latch.open()
     assert run(latch.wait(0)) is True
+
+
+# Threads
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What blocked calls wait for; set in the end, whatever happens."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_call_does_not_wait_for_the_threads_of_an_asyncio_application(
+    released: threading.Event,
+) -> None:
+    """All of them are busy, with calls that wait for its answer."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        blocked = loop.run_in_executor(None, released.wait, TIMEOUT_S)
+        answer = await ask(where)
+        released.set()
+        assert await blocked
+        return answer
+
+    assert asyncio.run(main()) != threading.get_ident()
+
+
+def test_a_call_does_not_wait_for_the_threads_of_a_trio_application(
+    released: threading.Event,
+) -> None:
+    async def block() -> None:
+        assert await trio.to_thread.run_sync(released.wait, TIMEOUT_S)
+
+    async def main() -> int:
+        limiter = trio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(block)
+            while limiter.available_tokens:
+                await trio.sleep(0.001)
+            answer = await ask(where)
+            released.set()
+        return answer
+
+    assert by_trio(main()) != threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_call_that_is_given_up_leaves_the_thread_to_others(
+    carry: Carry, released: threading.Event
+) -> None:
+    begun = threading.Event()
+
+    def block() -> None:
+        begun.set()
+        released.wait(TIMEOUT_S)
+
+    async def main() -> int:
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, block)
+            while not begun.is_set():
+                await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        return await ask(where)
+
+    assert carry(main()) != threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_what_a_thread_raises_arrives(carry: Carry) -> None:
+    def fail() -> None:
+        raise LookupError("of the call")
+
+    with pytest.raises(LookupError, match="of the call"):
+        carry(ask(fail))
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_thread_sees_the_context_of_the_call(carry: Carry) -> None:
+    variable = ContextVar("variable", default="")
+
+    async def main() -> str:
+        variable.set("of the task")
+        return await ask(variable.get)
+
+    assert carry(main()) == "of the task"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_fork_has_threads_of_its_own(carry: Carry) -> None:
+    carry(ask(where))
+    assert in_child(partial(_asked_by, carry))
+
+
+def _asked_by(carry: Carry) -> bool:
+    return bool(carry(ask(where)) != threading.get_ident())
