@@ -62,7 +62,7 @@ class JWTMiddleware:
             raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
         set_current_token(None)  # the context may be that of the request before
         headers = list(scope.get("headers", ()))  # an iterable, perhaps for one time
-        decision = await self.auth.decide(from_scope(scope, headers))
+        decision = await self.auth.decide(ScopeRequest(scope, headers))
         if isinstance(decision, Reply):
             await send_reply(decision, scope, receive, send)
             return
@@ -78,26 +78,45 @@ class JWTMiddleware:
         await ending.run(app, inner)
 
 
-def from_scope(scope: Scope, headers: Headers) -> Request:
-    """Read a request from *scope* and its headers."""
+class ScopeRequest(Request):
+    """A request as it stands in an ASGI *scope*, of which *headers* are a list."""
 
-    def header(name: str) -> Sequence[str]:
+    __slots__ = ("_headers", "_scope")
+
+    def __init__(self, scope: Scope, headers: Headers) -> None:
+        self._scope = scope
+        self._headers = headers
+
+    @property
+    def method(self) -> str:
+        method: str = "GET" if self.is_handshake else self._scope["method"]
+        return method.upper()
+
+    @property
+    def scheme(self) -> str:
+        scheme: str = self._scope.get("scheme", "ws" if self.is_handshake else "http")
+        return scheme
+
+    @property
+    def path(self) -> str:
+        path, root = self._scope["path"], self._scope.get("root_path")
+        return _without_root(path, root) if root else path
+
+    @property
+    def raw_path(self) -> str:
+        raw_path: bytes = self._scope.get("raw_path") or b""
+        return raw_path.decode("latin-1").partition("?")[0]
+
+    @property
+    def is_handshake(self) -> bool:
+        return bool(self._scope["type"] == "websocket")
+
+    def header(self, name: str) -> Sequence[str]:
         wanted, found = name.encode(), []
-        for key, value in headers:
+        for key, value in self._headers:
             if key.lower() == wanted:
                 found.append(value.decode("latin-1"))
         return tuple(found)
-
-    is_websocket = scope["type"] == "websocket"
-    path, root, raw_path = scope["path"], scope.get("root_path"), scope.get("raw_path")
-    return Request(
-        "GET" if is_websocket else scope["method"].upper(),
-        scope.get("scheme", "ws" if is_websocket else "http"),
-        _without_root(path, root) if root else path,
-        header,
-        raw_path.decode("latin-1").partition("?")[0] if raw_path else "",
-        is_websocket,
-    )
 
 
 def renewing(renewal: Renewal, app: ASGIApp) -> ASGIApp:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from .compact import ALPHABET, MAX_LENGTH
 from .errors import InvalidRequest, MultipleCredentials, TokenBound
@@ -61,11 +61,14 @@ class Renewal(Protocol):
         ...
 
 
-class Credentials(NamedTuple):
+class Credentials:
     """A token as it was presented, and how."""
 
-    text: str
-    source: Source
+    __slots__ = ("source", "text")
+
+    def __init__(self, text: str, source: Source) -> None:
+        self.text = text
+        self.source = source
 
     def __repr__(self) -> str:  # no token
         return f"<Credentials of {self.source!r}>"

@@ -19,7 +19,7 @@ from .renewal import is_for_caches
 from .request import Request
 from .requirement import Requirement
 from .token import KEY, Token
-from .wsgi import JWTMiddleware, from_environ
+from .wsgi import EnvironRequest, JWTMiddleware
 
 View = Callable[..., Any]
 R = TypeVar("R", bound=AnyResponse)
@@ -87,7 +87,7 @@ def requires(
 
 def from_request(request: FlaskRequest) -> Request:
     """Read a request of Flask, for `SessionCookies`."""
-    return from_environ(request.environ)
+    return EnvironRequest(request.environ)
 
 
 def set_cookies(response: R, values: Iterable[str]) -> R:

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 
-class Request:
-    """A request as data: the one shape that both doors build.
+class Request(Protocol):
+    """A request as the core sees it: the one shape of both doors.
 
-    - *method*: in capitals, as frameworks read it, however it was sent; ``GET`` for a
-      WebSocket handshake.
-    - *scheme*: as the server reports it: ``http``, ``https``, ``ws`` or ``wss``.
-    - *path*: decoded by the server, without the prefix that the app is mounted under.
-    - *header*: returns every value sent under a lower-case name, in order; a WSGI
-      server has joined them to one, by commas.
-    - *raw_path*: as it was sent, where the server tells.
-    - *is_handshake*: whether the server itself says that it asks for a WebSocket.
+    Nothing of it is read before it is asked for.
     """
 
-    __slots__ = ("header", "is_handshake", "method", "path", "raw_path", "scheme")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        method: str,
-        scheme: str,
-        path: str,
-        header: Callable[[str], Sequence[str]],
-        raw_path: str = "",
-        is_handshake: bool = False,
-    ) -> None:
-        self.method = method
-        self.scheme = scheme
-        self.path = path
-        self.header = header
-        self.raw_path = raw_path
-        self.is_handshake = is_handshake
+    @property
+    def method(self) -> str:
+        """In capitals, as frameworks read it, however it was sent; ``GET`` for a
+        WebSocket handshake."""
+        ...
+
+    @property
+    def scheme(self) -> str:
+        """As the server reports it: ``http``, ``https``, ``ws`` or ``wss``."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Decoded by the server, without the prefix that the app is mounted under."""
+        ...
+
+    @property
+    def raw_path(self) -> str:
+        """As it was sent, where the server tells; else empty."""
+        ...
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether the server itself says that it asks for a WebSocket."""
+        ...
+
+    def header(self, name: str) -> Sequence[str]:
+        """Every value sent under a lower-case *name*, in order.  A WSGI server has
+        joined them to one, by commas."""
+        ...
 
     @property
     def is_websocket(self) -> bool:

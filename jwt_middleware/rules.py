@@ -128,6 +128,8 @@ class Rules:
 
     def found(self, request: Request) -> tuple[Sequence[Rule], bool]:
         """The rules that *request* has to satisfy, and whether they are all public."""
+        if not self._rules:
+            return NO_RULES
         method, path, raw_path = request.method, request.path, request.raw_path
         length = len(method) + len(path) + len(raw_path)
         if length > LONGEST_REMEMBERED or not self._are_plain:
@@ -213,3 +215,5 @@ def _ensure_path(path: str) -> None:
 
 
 TOKEN_NEEDED = Rule("/*")
+NO_RULES = ((TOKEN_NEEDED,), False)
+"""What is found where there are none, for any request."""

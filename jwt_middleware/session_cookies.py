@@ -115,7 +115,7 @@ class SessionCookies:
         except InvalidRequest as error:
             error.source = self
             raise
-        return None if found is None else found._replace(source=self)
+        return None if found is None else Credentials(found.text, self)
 
     def confirm(self, credentials: Credentials, token: Token, request: Request) -> None:
         self._cookie.confirm(credentials, token, request)

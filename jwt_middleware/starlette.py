@@ -19,8 +19,8 @@ from .asgi import (
     Message,
     Receive,
     Scope,
+    ScopeRequest,
     Send,
-    from_scope,
 )
 from .authenticator import Authenticator
 from .bridge import needs_loop
@@ -104,7 +104,7 @@ def from_request(connection: HTTPConnection) -> Request:
     scope = connection.scope
     # Below a mount, the root is longer than the one that the lock saw.
     root = scope.get("app_root_path", scope.get("root_path", ""))
-    return from_scope({**scope, "root_path": root}, scope["headers"])
+    return ScopeRequest({**scope, "root_path": root}, scope["headers"])
 
 
 def set_cookies(response: R, values: Iterable[str]) -> R:

@@ -42,7 +42,7 @@ class JWTMiddleware:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         set_current_token(None)  # a thread still holds the one of its last request
-        decision = run(self.auth.decide(from_environ(environ)))
+        decision = run(self.auth.decide(EnvironRequest(environ)))
         if isinstance(decision, Reply):
             return send_reply(decision, start_response)
         set_current_token(decision.token)
@@ -52,20 +52,41 @@ class JWTMiddleware:
         return self.app(environ, start_response)
 
 
-def from_environ(environ: WSGIEnvironment) -> Request:
-    """Read a request from *environ*."""
+class EnvironRequest(Request):
+    """A request as it stands in a WSGI *environ*."""
 
-    def header(name: str) -> Sequence[str]:
-        value = environ.get(_variable(name))
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    @property
+    def method(self) -> str:
+        method: str = self._environ["REQUEST_METHOD"]
+        return method.upper()
+
+    @property
+    def scheme(self) -> str:
+        scheme: str = self._environ["wsgi.url_scheme"]
+        return scheme
+
+    @property
+    def path(self) -> str:
+        return _decoded(self._environ.get("PATH_INFO", ""))
+
+    @property
+    def raw_path(self) -> str:
+        """Not in PEP 3333: gunicorn and werkzeug say RAW_URI, uWSGI REQUEST_URI."""
+        uri = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI") or ""
+        return str(uri).partition("?")[0]
+
+    @property
+    def is_handshake(self) -> bool:
+        return False  # a WSGI server cannot say so
+
+    def header(self, name: str) -> Sequence[str]:
+        value = self._environ.get(_variable(name))
         return () if value is None else (value,)
-
-    return Request(
-        environ["REQUEST_METHOD"].upper(),
-        environ["wsgi.url_scheme"],
-        _decoded(environ.get("PATH_INFO", "")),
-        header,
-        _raw_path(environ),
-    )
 
 
 def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
@@ -82,12 +103,6 @@ def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
 def _variable(name: str) -> str:
     """The CGI name of a header; few are ever asked for."""
     return f"HTTP_{name.upper().replace('-', '_')}"
-
-
-def _raw_path(environ: WSGIEnvironment) -> str:
-    """Not in PEP 3333: gunicorn and werkzeug say RAW_URI, uWSGI REQUEST_URI."""
-    uri = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-    return str(uri).partition("?")[0]
 
 
 def send_reply(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jwt
 import pytest
 
 from jwt_middleware import Authenticator, Key, MemoryStore, TrustedIssuer
+from jwt_middleware.request import Request
 
 from .doors import DOORS, ASGIDoor, Door
 
@@ -21,6 +22,34 @@ AUDIENCE = "https://api.example"
 SIGNING_KEY = Key.generate("ES256", kid="k1")
 
 Mint = Callable[..., str]
+
+
+class SentRequest(Request):
+    """A request that came by no door; *find* looks its headers up."""
+
+    __slots__ = ("_find", "is_handshake", "method", "path", "raw_path", "scheme")
+
+    method: str
+    scheme: str
+    path: str
+    raw_path: str
+    is_handshake: bool
+
+    def __init__(
+        self,
+        method: str,
+        scheme: str,
+        path: str,
+        find: Callable[[str], Sequence[str]],
+        raw_path: str = "",
+        is_handshake: bool = False,
+    ) -> None:
+        self.method, self.scheme, self.path = method, scheme, path
+        self.raw_path, self.is_handshake = raw_path, is_handshake
+        self._find = find
+
+    def header(self, name: str) -> Sequence[str]:
+        return self._find(name)
 
 
 def clock() -> float:

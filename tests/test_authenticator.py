@@ -31,7 +31,7 @@ from jwt_middleware.errors import (
 )
 from jwt_middleware.request import Request
 
-from .conftest import ISSUER, NOW, Mint, authenticator, clock, trusted
+from .conftest import ISSUER, NOW, Mint, SentRequest, authenticator, clock, trusted
 from .doors import ASGIDoor, Door
 from .store_suite import WaitingStore
 
@@ -202,7 +202,7 @@ def test_a_decision_is_data(mint: Mint) -> None:
     text = mint()
 
     def request(value: str) -> Request:
-        return Request("GET", "https", "/", lambda name: (value,))
+        return SentRequest("GET", "https", "/", lambda name: (value,))
 
     auth = authenticator()
     passed = asyncio.run(auth.decide(request(f"Bearer {text}")))

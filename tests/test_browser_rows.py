@@ -16,7 +16,7 @@ from jwt_middleware.errors import CrossOrigin
 from jwt_middleware.request import Request
 from jwt_middleware.set_cookie import SetCookie
 
-from .conftest import clock
+from .conftest import SentRequest, clock
 from .doors import Answer, ASGIDoor, Door
 from .test_set_cookie import attributes_of
 
@@ -214,11 +214,11 @@ def request_of(row: Row) -> Request:
     scheme, _, host = row.to.partition("://")
     headers = {name.lower(): (value,) for name, value in headers_of(row)}
     headers["host"] = (host,)
-    return Request(
+    return SentRequest(
         method="GET" if row.is_socket else row.method,
         scheme=scheme,
         path="/session/refresh",
-        header=lambda name: headers.get(name, ()),
+        find=lambda name: headers.get(name, ()),
         is_handshake=row.is_socket,
     )
 

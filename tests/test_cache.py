@@ -46,7 +46,6 @@ from jwt_middleware.errors import (
     UnknownKey,
 )
 from jwt_middleware.fetch import Fetcher, FetchFailed
-from jwt_middleware.request import Request
 from jwt_middleware.rules import LONGEST_REMEMBERED, REMEMBERED, Rules, match
 from jwt_middleware.testing import Clock
 
@@ -57,6 +56,7 @@ from .conftest import (
     NOW,
     SIGNING_KEY,
     Mint,
+    SentRequest,
     authenticator,
     mint_token,
     trusted,
@@ -1428,7 +1428,7 @@ def decided(auth: Authenticator, step: Send, token: str) -> tuple[Any, Token | N
         headers["authorization"] = (f"Bearer {token}",)
     if step.way in ("cookie", "both"):
         headers["cookie"] = (f"{COOKIE}={token}",)
-    request = Request(
+    request = SentRequest(
         step.method, step.scheme, step.path, lambda name: headers.get(name, ())
     )
     decision = run(auth.decide(request))
@@ -1628,7 +1628,7 @@ RULES_OF_ALL_KINDS = (
 
 
 def rules_for(rules: Rules, method: str, path: str, raw: str) -> Any:
-    return rules.found(Request(method, "https", path, lambda name: (), raw))
+    return rules.found(SentRequest(method, "https", path, lambda name: (), raw))
 
 
 SHARED = Rules(RULES_OF_ALL_KINDS)

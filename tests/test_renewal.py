@@ -25,7 +25,7 @@ from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .asgi_checker import StrictASGI
 from .children import THREADS, at_once
-from .conftest import NOW, authenticator
+from .conftest import NOW, SentRequest, authenticator
 from .doors import Answer, ASGIDoor, Door, Headers, WSGIDoor
 from .redis_server import RedisServer, eventually
 from .store_suite import Clock, WaitingStore
@@ -139,7 +139,7 @@ def visit_bodiless(site: Site, handler: Handler, jar: Jar) -> Answer:
         started: list[tuple[str, Headers]] = []
 
         def app(environ: Any, start_response: Any) -> list[bytes]:
-            status, headers = handler(Request("GET", "https", "/", lambda name: ()))
+            status, headers = handler(SentRequest("GET", "https", "/", lambda name: ()))
             start_response(f"{status} Said", list(headers))
             return []
 
@@ -154,7 +154,7 @@ def visit_bodiless(site: Site, handler: Handler, jar: Jar) -> Answer:
         return Answer(int(status[:3]), named, b"", entered=True)
 
     async def app_of_asgi(scope: Any, receive: Any, send: Any) -> None:
-        status, headers = handler(Request("GET", "https", "/", lambda name: ()))
+        status, headers = handler(SentRequest("GET", "https", "/", lambda name: ()))
         octets = [(n.lower().encode(), v.encode()) for n, v in headers]
         await send({"type": OPEN, "status": status, "headers": octets})
         await send({"type": "http.response.body"})
@@ -759,7 +759,7 @@ def test_no_renewal_shows_a_token(site: Site, caplog: pytest.LogCaptureFixture) 
 def test_a_renewal_itself_shows_nothing(site: Site) -> None:
     _, jar = expired(site)
     listed = {"cookie": ("; ".join(f"{n}={v}" for n, v in jar),)}
-    request = Request("GET", "https", "/", lambda name: listed.get(name, ()))
+    request = SentRequest("GET", "https", "/", lambda name: listed.get(name, ()))
     decision = asyncio.run(site.auth.decide(request))
     said = repr(decision) + repr(getattr(decision, "renewal", None))
     for _, value in jar:

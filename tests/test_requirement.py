@@ -35,7 +35,7 @@ from jwt_middleware.requirement import Requirement
 from jwt_middleware.rules import Rule
 from jwt_middleware.testing import Clock
 
-from .conftest import NOW, authenticator, clock, mint_token
+from .conftest import NOW, SentRequest, authenticator, clock, mint_token
 from .test_challenge import REFUSALS, named
 
 GOLD, SILVER = "urn:example:gold", "urn:example:silver"
@@ -64,7 +64,7 @@ def token_of(**claims: Any) -> Token:
 
 
 def request(method: str = "GET", path: str = "/") -> Request:
-    return Request(method, "https", path, lambda name: ())
+    return SentRequest(method, "https", path, lambda name: ())
 
 
 def challenge_of(reply: Reply) -> str:

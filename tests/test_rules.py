@@ -12,7 +12,7 @@ from jwt_middleware.errors import InsufficientScope, NoCredentials
 from jwt_middleware.request import Request
 from jwt_middleware.rules import TOKEN_NEEDED, is_ambiguous, match
 
-from .conftest import Mint, authenticator
+from .conftest import Mint, SentRequest, authenticator
 from .doors import ASGIDoor, Door
 
 HEALTH = Rule("/health", public=True)
@@ -21,7 +21,7 @@ ADMIN = Rule("/admin/*", scopes=("admin",))
 
 
 def request_to(path: str, method: str = "GET", raw_path: str = "") -> Request:
-    return Request(method, "https", path, lambda name: (), raw_path)
+    return SentRequest(method, "https", path, lambda name: (), raw_path)
 
 
 def behind_rules(door: Door, *rules: Rule) -> Door:

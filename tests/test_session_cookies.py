@@ -130,9 +130,9 @@ def request_of(
     if cookies:
         listed.append(("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))
     if isinstance(door, WSGIDoor):
-        return wsgi.from_environ(environ_of(method, path, listed))
+        return wsgi.EnvironRequest(environ_of(method, path, listed))
     scope = ASGIDoor.scope("http", path, path, listed, "https", "", "")
-    return asgi.from_scope(scope | {"method": method}, scope["headers"])
+    return asgi.ScopeRequest(scope | {"method": method}, scope["headers"])
 
 
 def environ_of(method: str, path: str, headers: Headers) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _visit_wsgi(
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         seen.update(entered=True, token=environ[TOKEN])
-        status, headers = handler(wsgi.from_environ(environ))
+        status, headers = handler(wsgi.EnvironRequest(environ))
         start_response(f"{status} Said", [("Content-Type", "text/plain"), *headers])
         return [b"ok"]
 
@@ -202,7 +202,7 @@ async def visit_asgi(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.update(entered=True, token=scope[TOKEN])
-        request = asgi.from_scope(scope, scope["headers"])
+        request = asgi.ScopeRequest(scope, scope["headers"])
         # In a thread, so that it may wait, and visit in turn.
         status, headers = await asyncio.to_thread(handler, request)
         octets = [(b"content-type", b"text/plain"), *encoded(headers)]
