@@ -159,8 +159,8 @@ async def _in_thread(call: Callable[..., T], *args: Any) -> T:
     latch = Latch()
     answer = _threads().submit(copy_context().run, call, *args)
     answer.add_done_callback(lambda _: latch.open())
-    while not await latch.wait(AGAIN_S):
-        pass  # it goes on
+    while not answer.done():
+        await latch.wait(AGAIN_S)
     return answer.result()
 
 
