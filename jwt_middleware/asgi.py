@@ -149,10 +149,8 @@ def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
     """A copy of *scope* that holds *token*."""
     if token is not None:
         return {**scope, "headers": headers, KEY: token, "user": token, "auth": token}
-    nobody = {
-        "user": ANONYMOUS,
-        "auth": ANONYMOUS,
-    }  # what an outer middleware set stays
+    # What an outer middleware set stays.
+    nobody = {"user": ANONYMOUS, "auth": ANONYMOUS}
     return {**nobody, **scope, "headers": headers, KEY: None}
 
 
