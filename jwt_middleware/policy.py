@@ -140,7 +140,7 @@ def _check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> Non
 
 
 def _check_required(claims: Mapping[str, Any], require: tuple[str, ...]) -> None:
-    if missing := [name for name in require if claims.get(name) is None]:
+    if require and (missing := [name for name in require if claims.get(name) is None]):
         raise ClaimMissing(f"no {' and no '.join(missing)}")
 
 
