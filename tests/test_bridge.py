@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 import anyio
 import pytest
@@ -18,20 +17,10 @@ import trio
 
 from jwt_middleware.bridge import Latch, ask, instant, needs_loop, run
 
+from .carriers import LOOPS, Carry, by_trio
 from .children import in_child
 from .servers import TIMEOUT_S
 
-Carry = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-def by_trio(work: Coroutine[Any, Any, Any]) -> Any:
-    async def main() -> Any:
-        return await work
-
-    return trio.run(main)
-
-
-LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(by_trio, id="trio")]
 CARRIERS = [pytest.param(run, id="run"), *LOOPS]
 
 

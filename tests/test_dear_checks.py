@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
 import pytest
-import trio
 
 from jwt_middleware import Authenticator, Key, StaticKeys, TrustedIssuer
 from jwt_middleware.bridge import run
@@ -17,6 +16,7 @@ from jwt_middleware.errors import BadSignature, TokenExpired
 from jwt_middleware.signatures import is_dear
 from jwt_middleware.testing import Clock
 
+from .carriers import LOOPS, Carry
 from .conftest import NOW, authenticator, mint_token, trusted
 from .doors import Door
 from .servers import TIMEOUT_S
@@ -24,18 +24,6 @@ from .servers import TIMEOUT_S
 QUICK = ("HS512", "RS256", "PS256", "ES256", "Ed25519")
 DEAR = ("ES384", "ES512", "Ed448", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 KEYS = {name: Key.generate(name, kid="k") for name in (*QUICK, *DEAR)}
-
-Carry = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-def by_trio(work: Coroutine[Any, Any, Any]) -> Any:
-    async def main() -> Any:
-        return await work
-
-    return trio.run(main)
-
-
-LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(by_trio, id="trio")]
 
 
 class Watched:

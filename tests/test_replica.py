@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from math import inf
@@ -24,6 +24,7 @@ from jwt_middleware.bridge import ask, run
 from jwt_middleware.marks import DRAWERS, KEPT_S, SWEPT_AT_ONCE, key_of
 from jwt_middleware.replica import FIRST_WAIT_S, LONGEST_WAIT_S, SWEEP_S, Replica, Stale
 
+from .carriers import LOOPS, Carry, by_trio
 from .children import THREADS, at_once, in_child
 from .servers import ROOT, TIMEOUT_S
 from .store_suite import NOW, Clock
@@ -32,7 +33,6 @@ STALENESS_S = 5.0
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 Order = Callable[[Replica], None]
-Carry = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class HandFeed:
@@ -131,13 +131,6 @@ def test_the_first_look_waits_for_the_copy_in_a_thread(bench: Bench) -> None:
         assert looking.result(TIMEOUT_S) == [7.0, None]
 
 
-def by_trio(work: Coroutine[Any, Any, Any]) -> Any:
-    async def main() -> Any:
-        return await work
-
-    return trio.run(main)
-
-
 async def in_asyncio(look: Callable[[], Any], then: Callable[[], Any]) -> Any:
     async def later() -> None:
         then()
@@ -202,9 +195,7 @@ def test_a_later_look_is_answered_on_the_spot(bench: Bench) -> None:
     assert bench.replica.look([]) == []
 
 
-@pytest.mark.parametrize(
-    "carry", [pytest.param(asyncio.run, id="asyncio"), pytest.param(by_trio, id="trio")]
-)
+@pytest.mark.parametrize("carry", LOOPS)
 def test_a_later_look_needs_no_thread(bench: Bench, carry: Carry) -> None:
     bench.load()
     before = threading.active_count()
