@@ -136,6 +136,9 @@ class _Seat:
             self._connection = _Connection(self._path)
         return self._connection
 
+    def __del__(self) -> None:
+        self.leave()  # since Python 3.13 says so where a connection is left open
+
     def leave(self) -> None:
         if self._connection is not None:
             self._connection.db.close()  # what was not committed is undone
@@ -193,7 +196,7 @@ def _make(path: Path) -> None:
     """
 
     def make() -> None:
-        with closing(sqlite3.connect(path, WAIT_S, isolation_level=None)) as db:
+        with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as db:
             _prepare(db)
 
     _patiently(MAKE_S, make)
