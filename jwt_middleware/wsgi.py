@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
     return start
 
 
-@cache
+@lru_cache
 def _variable(name: str) -> str:
     """The CGI name of a header; few are ever asked for."""
     return f"HTTP_{name.upper().replace('-', '_')}"

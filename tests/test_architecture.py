@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import jwt_middleware
+
+from .interpreters import printed
 
 PACKAGE = Path(jwt_middleware.__file__).parent
 
@@ -246,14 +247,7 @@ def test_whatever_may_be_long_is() -> None:
 def loaded_after(statement: str) -> set[str]:
     """What a fresh interpreter has loaded after *statement*."""
     code = f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=PACKAGE.parent,
-    )
-    return set(done.stdout.split())
+    return set(printed("-c", code).split())
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from .servers import ROOT
+from .interpreters import printed
 
 TIMEOUT_S = 120
 CONTENDERS = ["jwt_middleware", "PyJWKClient", "PyJWKClient, to_thread"]
@@ -42,16 +40,9 @@ def test_hanging_fetch_measures_every_row(tmp_path: Path) -> None:
     """In a process of its own, as people run it; it asserts every status itself."""
     file = tmp_path / "measures.json"
     module = "tests.benchmarks.hanging_fetch"
-    ended = subprocess.run(
-        [sys.executable, "-m", module, "--quick", "--json", str(file)],
-        cwd=ROOT,
-        timeout=TIMEOUT_S,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    lines = [line for line in ended.stdout.splitlines() if line.startswith("|")]
+    arguments = ("-m", module, "--quick", "--json", str(file))
+    told = printed(*arguments, timeout=TIMEOUT_S)
+    lines = [line for line in told.splitlines() if line.startswith("|")]
     head, _, *table = [line.strip("| ").split(" | ") for line in lines]
     assert head[2:5] == CONTENDERS
     assert [(row[0], row[1]) for row in table] == ROWS
@@ -65,16 +56,9 @@ def test_propagation_measures_every_row(tmp_path: Path) -> None:
     """It asserts itself that every mark is seen by every reader."""
     file = tmp_path / "measures.json"
     module = "tests.benchmarks.propagation"
-    ended = subprocess.run(
-        [sys.executable, "-m", module, "--quick", "--json", str(file)],
-        cwd=ROOT,
-        timeout=TIMEOUT_S,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    lines = [line for line in ended.stdout.splitlines() if line.startswith("|")]
+    arguments = ("-m", module, "--quick", "--json", str(file))
+    told = printed(*arguments, timeout=TIMEOUT_S)
+    lines = [line for line in told.splitlines() if line.startswith("|")]
     head, _, *table = [line.strip("| ").split(" | ") for line in lines]
     assert head[2:] == ["SQLiteStore", "RedisStore", "RedisStore / ours"]
     assert [(row[0], row[1]) for row in table] == PROPAGATION_ROWS

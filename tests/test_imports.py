@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,8 @@ import pytest
 import jwt_middleware
 from jwt_middleware import AuthError, TokenPair
 
-from .test_architecture import PACKAGE, TREES, loaded_after
+from .interpreters import printed
+from .test_architecture import TREES, loaded_after
 
 NAMES = jwt_middleware.__all__
 VERIFYING = (
@@ -57,18 +56,6 @@ LIBRARIES_NOT_TO_VERIFY = {
     "ssl",
     "urllib.request",
 }
-
-
-def run(code: str) -> str:
-    """What a fresh interpreter prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=PACKAGE.parent,
-    )
-    return done.stdout
 
 
 def rooms(loaded: set[str]) -> set[str]:
@@ -134,12 +121,13 @@ def test_a_name_is_what_its_room_defines(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_comes_alone_in_either_way(name: str) -> None:
     """In a fresh process, where no other name has loaded its room."""
-    out = run(
+    out = printed(
+        "-c",
         "import jwt_middleware\n"
         f"first = jwt_middleware.{name}\n"
         f"assert vars(jwt_middleware)['{name}'] is first\n"
         f"from jwt_middleware import {name}\n"
-        f"print({name} is first)\n"
+        f"print({name} is first)\n",
     )
     assert out == "True\n"
 
@@ -154,16 +142,16 @@ def test_an_unknown_name_is_told_as_of_any_module() -> None:
 
 
 def test_dir_lists_names_that_were_not_used_yet() -> None:
-    listed = run("import jwt_middleware\nprint(*dir(jwt_middleware))").split()
+    listed = printed("-c", "import jwt_middleware\nprint(*dir(jwt_middleware))").split()
     assert {*NAMES, "__all__", "__doc__"} <= {*listed}
     assert listed == sorted(set(listed))
     assert {*listed} <= {*dir(jwt_middleware)}
 
 
 def test_a_room_is_imported_from_the_package_as_before() -> None:
-    assert run("from jwt_middleware import errors\nprint(errors.__name__)") == (
-        "jwt_middleware.errors\n"
-    )
+    assert printed(
+        "-c", "from jwt_middleware import errors\nprint(errors.__name__)"
+    ) == ("jwt_middleware.errors\n")
 
 
 def test_what_was_pickled_is_read_by_a_process_that_used_no_name(
@@ -172,7 +160,7 @@ def test_what_was_pickled_is_read_by_a_process_that_used_no_name(
     file = tmp_path / "pair"
     file.write_bytes(pickle.dumps(TokenPair("a", expires_in=600, session_id="s")))
     code = f"import pickle\nprint(pickle.load(open({str(file)!r}, 'rb')).expires_in)"
-    assert run(code) == "600\n"
+    assert printed("-c", code) == "600\n"
     assert pickle.loads(pickle.dumps(AuthError)) is AuthError  # noqa: S301  (our own)
 
 
@@ -182,7 +170,8 @@ def test_threads_that_use_names_at_once_get_the_same() -> None:
     But for `collections.abc`, which Python 3.13.0 gives empty to threads that import it
     at once (python/cpython#125245).
     """
-    out = run(
+    out = printed(
+        "-c",
         "import collections.abc, threading, jwt_middleware\n"
         "names, found = jwt_middleware.__all__, []\n"
         "count = len(names)\n"
@@ -194,6 +183,6 @@ def test_threads_that_use_names_at_once_get_the_same() -> None:
         "threads = [threading.Thread(target=use, args=(i,)) for i in range(count)]\n"
         "for thread in threads: thread.start()\n"
         "for thread in threads: thread.join()\n"
-        "print(len(found) == count, all(each == found[0] for each in found))\n"
+        "print(len(found) == count, all(each == found[0] for each in found))\n",
     )
     assert out == "True True\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ import redis
 from jwt_middleware.marks import key_of
 from jwt_middleware.redis_marks import HOUR_S, PACKED, RedisMarks
 
+from .interpreters import printed
 from .redis_server import RedisServer
-from .servers import ROOT
 
 MARKS = 1_000_000
 AT_ONCE = 1_000
@@ -94,16 +93,8 @@ def name_of(number: int) -> str:
 def test_a_process_holds_a_million_marks(server: RedisServer) -> None:
     """In 130 MB, and it has read them before anybody loses patience."""
     asked = [0, 1, MARKS // 2, MARKS - 1, MARKS]
-    ended = subprocess.run(
-        [sys.executable, "-c", LOADING, server.url, *map(name_of, asked)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    told = json.loads(ended.stdout)
+    names = map(name_of, asked)
+    told = json.loads(printed("-c", LOADING, server.url, *names, timeout=TIMEOUT_S))
     print({name: round(told[name], 2) for name in ("load_s", "look_us", "grown_mb")})
     assert told["answer"] == [0.0, 1.0, MARKS / 2, MARKS - 1, None]
     assert told["again"] == told["answer"][:3]

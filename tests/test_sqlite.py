@@ -33,6 +33,7 @@ from jwt_middleware.store import Store
 from .children import FORK, at_once, child, children, in_child
 from .conftest import NOW, authenticator, clock, mint_token
 from .doors import Door
+from .interpreters import printed
 from .servers import ROOT, TIMEOUT_S
 from .store_suite import Clock, StoreSuite
 
@@ -394,16 +395,9 @@ for line in sys.stdin:
 
 def python(script: str, path: Path, timeout: float = TIMEOUT_S) -> str:
     """What *script* prints, which must end well, and in time."""
-    ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", OPENED + script, str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout.strip()
+    strictly = ("-X", "dev", "-W", "error")
+    code = OPENED + script
+    return printed(*strictly, "-c", code, str(path), timeout=timeout).strip()
 
 
 def test_another_process_sees_a_mark_within_a_tenth_of_a_second(
