@@ -42,7 +42,7 @@ EVERY_S = 0.005
 """Between two requests, which come for as long as the server hangs."""
 BURST = 50
 """Requests that come at once."""
-LIBRARIES = ("jwt-middleware", "pyjwt", "cryptography", "uvicorn", "httptools")
+LIBRARIES = ("jwt-asgi-wsgi", "pyjwt", "cryptography", "uvicorn", "httptools")
 TIMES = ("p50, ms", "p99, ms")
 BURSTS = ("last, ms", "fetches")
 

@@ -14,7 +14,7 @@ from .rounds import Effort, Group, Section, middle
 from .targets import Results, Target, targets
 
 PACKAGES = (
-    "jwt-middleware",
+    "jwt-asgi-wsgi",
     "pyjwt",
     "cryptography",
     "joserfc",

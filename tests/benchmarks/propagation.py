@@ -189,7 +189,7 @@ def main(arguments: Sequence[str]) -> None:
         }
         for scenario, threads in SCENARIOS.items()
     }
-    about = machine("jwt-middleware")
+    about = machine("jwt-asgi-wsgi")
     print("; ".join(f"{name} {value}" for name, value in about.items()))
     print(f"\nMarks: {count}.\n")
     print(*table(rows_of(results), CONTENDERS), sep="\n")
