@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,14 @@ def test_both_commands_stand_on_one_line_each() -> None:
     commands = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     assert [command.count("\n") for command in commands] == [1, 1]
     assert all(command.startswith("python3 -m venv .venv && ") for command in commands)
+
+
+def test_the_install_lines_name_our_distribution_and_warn_of_the_other() -> None:
+    """``jwt-middleware`` on the package index belongs to another project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "jwt-asgi-wsgi"
+    assert 'pip install "jwt-asgi-wsgi @ git+' in TEXT
+    assert "Do not write `pip install jwt-middleware`" in FLAT
 
 
 def test_links_lead_somewhere() -> None:
