@@ -96,6 +96,8 @@ class RedisStore:
 
     def add(self, name: str, at: float, until: float) -> bool:
         key, now = key_of(name), self._now()
+        if self._replica.marks.look(key, now) is not None:
+            return False  # Redis may have lost the entry; this process has not
         stood = self._there.add(key, at, until, now)
         self._replica.merge(key, *(stood or (at, until)))
         return stood is None

@@ -467,6 +467,24 @@ def test_what_was_given_back_in_vain_is_given_again(
     ensure_all_arrive(opened(server.url), held, "a later worker sees all")
 
 
+@pytest.mark.parametrize(
+    "forget", [RedisServer.restart, lambda server: server.command("FLUSHALL")]
+)
+@pytest.mark.parametrize("write", [RedisStore.add, RedisStore.put])
+def test_a_name_that_a_worker_knows_is_never_new_to_it_again(
+    server: RedisServer,
+    opened: Open,
+    forget: Callable[[RedisServer], object],
+    write: Callable[..., object],
+) -> None:
+    """As a refresh token that was used, whatever Redis has lost since."""
+    store, until = opened(server.url), time.time() + LIFE_S
+    write(store, "used", 7.0, until)
+    forget(server)
+    assert not store.add("used", 8.0, until)
+    assert look(store, "used") == [7.0]
+
+
 # The way there
 
 
