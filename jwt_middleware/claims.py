@@ -8,7 +8,7 @@ from typing import Any
 
 from .compact import read_json_object, write_json
 from .errors import MalformedToken
-from .policy import FOREIGN_CLAIMS
+from .kinds import FOREIGN_CLAIMS
 
 OWN_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "scp", "cnf"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,14 +18,11 @@ from .errors import (
     WrongType,
     shown,
 )
+from .kinds import foreign_marks
 from .options import LATEST_DATE
 
 STRINGS = ("iss", "sub", "jti", "sid", "client_id")
 ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "jwt"})
-FOREIGN_CLAIMS = ("events", "nonce", "at_hash", "c_hash")
-"""A security event or logout token has the first, an ID token the others."""
-FOREIGN_KINDS = frozenset({"id", "refresh", "offline", "logout"})
-"""Keycloak says in a claim, not in the header, what a token is."""
 REMEMBERED = 64
 """Values of ``typ``; there are two or three."""
 RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
@@ -58,10 +55,15 @@ class Policy:
         latest = now + self.leeway
         begins = expiry - self.max_lifetime
         if begins > latest:
-            raise LifetimeExceeded(f"exp is {expiry}, now is {now:.0f}")
+            raise LifetimeExceeded(
+                f"exp is {expiry}, {expiry - now:.0f} seconds from now; max_lifetime "
+                f"is {self.max_lifetime:g}"
+            )
         begins = max(begins, _checked_start(claims, latest))
         if claims.get("iss") != self.issuer:
-            raise UnknownIssuer(f"iss is {shown(claims.get('iss'))}")
+            raise UnknownIssuer(
+                f"iss is {shown(claims.get('iss'))}, expected {shown(self.issuer)}"
+            )
         _check_audience(claims, self.audiences)
         _check_required(claims, self.require)
         return begins - self.leeway, expiry + self.leeway
@@ -88,21 +90,8 @@ def _check_type(
     kind = media_type(typ) if isinstance(typ, str) and typ.isascii() else None
     if kind not in types:
         raise WrongType(f"typ is {shown(typ)}")
-    if kind in ACCESS_TOKEN_TYPES and (foreign := _foreign_marks(claims)):
-        raise WrongType(f"no access token: it has {' and '.join(foreign)}")
-
-
-def _foreign_marks(claims: Mapping[str, Any]) -> Sequence[str]:
-    """The claims that only another kind of token has."""
-    kind = claims.get("typ")
-    marks = [name for name in FOREIGN_CLAIMS if name in claims]
-    if kind == "Bearer" and "nonce" in marks:  # Keycloak's word for an access token
-        marks.remove("nonce")
-    if isinstance(kind, str) and kind.lower() in FOREIGN_KINDS:
-        marks.append("typ")
-    if claims.get("token_use", "access") != "access":  # Amazon Cognito's
-        marks.append("token_use")
-    return marks
+    if kind in ACCESS_TOKEN_TYPES and (foreign := foreign_marks(claims)):
+        raise WrongType(f"not an access token: it has {' and '.join(foreign)}")
 
 
 def _checked_expiry(claims: Mapping[str, Any], now: float, leeway: float) -> float:
@@ -136,7 +125,8 @@ def _check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> Non
         return
     named = aud if isinstance(aud, list) else ()
     if not all(isinstance(name, str) for name in named) or audiences.isdisjoint(named):
-        raise WrongAudience(f"aud is {shown(aud)}")
+        expected = " or ".join(shown(name) for name in sorted(audiences))
+        raise WrongAudience(f"aud is {shown(aud)}, expected {expected}")
 
 
 def _check_required(claims: Mapping[str, Any], require: tuple[str, ...]) -> None:

@@ -127,7 +127,8 @@ class Verifier:
         iss = claims.get("iss")
         issuer = self._issuers.get(iss) if isinstance(iss, str) else None
         if issuer is None:
-            raise UnknownIssuer(f"iss is {shown(iss)}")
+            expected = " or ".join(shown(name) for name in self._issuers)
+            raise UnknownIssuer(f"iss is {shown(iss)}, expected {expected}")
         return issuer
 
 

@@ -33,8 +33,8 @@ FLOORS = (
         "compact",
         "challenge",
         "grants",
+        "kinds",
         "store",
-        "policy",
         "flight",
         "generations",
         "marks",
@@ -42,6 +42,7 @@ FLOORS = (
     },
     {
         "jwk",
+        "policy",
         "rules",
         "claims",
         "testing",

@@ -16,6 +16,7 @@ from werkzeug.test import Client
 
 import jwt_middleware
 from jwt_middleware import (
+    Authenticator,
     Key,
     StaticKeys,
     TokenIssuer,
@@ -27,6 +28,7 @@ from jwt_middleware import (
     strength,
     upkeep,
 )
+from jwt_middleware.jose import sign_compact
 
 from .conftest import trusted
 
@@ -93,6 +95,42 @@ def test_the_starlette_application_lets_in_who_has_a_token(
 def test_a_revoked_token_is_known_as_such(blocks: list[dict[str, Any]]) -> None:
     last = blocks[-1]
     assert last["read"](last["pair"].access_token) == "revoked"
+
+
+def test_the_entra_example_takes_access_tokens_and_no_id_tokens(
+    blocks: list[dict[str, Any]],
+) -> None:
+    """Both have the same ``iss``, ``aud``, ``typ`` and key, and here no nonce."""
+    entra, now = blocks[-1]["entra"], int(time.time())
+    entra.keys = StaticKeys(PRIVATE)
+    auth = Authenticator(entra)
+    both: dict[str, Any] = {
+        "aud": "CLIENT-ID",
+        "iss": "https://login.microsoftonline.com/TENANT/v2.0",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 4500,
+        "aio": "AVQAq/8TAAAA",
+        "name": "Alice",
+        "oid": "690222be-ff1a-4d56-abd1-7e4f7d38e474",
+        "preferred_username": "alice@example.com",
+        "rh": "0.AXQAI",
+        "roles": ["Reader"],
+        "sub": "HKZpfaHyWadeOouYlitjrI-KffTm222X5rrV3xDqfKQ",
+        "tid": "TENANT",
+        "uti": "fqiBqXLPj0eQa82S-IYFAA",
+        "ver": "2.0",
+    }
+    by_user = {"azp": "SPA", "azpacr": "0", "scp": "access_as_user"}
+    by_application = {"azp": "JOB", "azpacr": "1", "idtyp": "app"}
+    for more, is_access in (({}, False), (by_user, True), (by_application, True)):
+        payload = json.dumps({**both, **more}).encode()
+        text = sign_compact({"typ": "JWT"}, payload, PRIVATE)
+        if is_access:
+            assert auth.authenticate(text).subject == both["sub"]
+        else:
+            with pytest.raises(errors.ClaimMissing, match="no azp"):
+                auth.authenticate(text)
 
 
 def test_what_is_shown_of_a_token_exists(blocks: list[dict[str, Any]]) -> None:
