@@ -79,6 +79,12 @@ def algorithm_named(name: str) -> Algorithm:
 
 
 @cache
+def usable_names() -> frozenset[str]:
+    """The algorithms that the installed libraries can do."""
+    return frozenset(_common()) | frozenset(_lattice())
+
+
+@cache
 def _made(name: str) -> Algorithm:
     found = {**_common(), **_lattice()}.get(name)
     if found is None:

@@ -8,7 +8,14 @@ from typing import Any
 from .algorithms import Algorithm, algorithm_named, public_half
 from .compact import Compact, base64url_encode, read_compact, write_json
 from .errors import BadSignature, MalformedToken, UnknownKey, shown
-from .jwk import algorithm_of, ensure_complete, ensure_for_signatures, thumbprint
+from .jwk import (
+    algorithm_of,
+    ensure_complete,
+    ensure_for_signatures,
+    is_issuer,
+    read_issuer,
+    thumbprint,
+)
 from .options import TEXT, read_word
 from .signatures import Check, is_dear, prepared
 
@@ -34,12 +41,19 @@ class Key:
         "_verifying",
         "is_dear",
         "is_named",
+        "issuer",
         "kid",
         "names",
         "verify",
     )
 
-    def __init__(self, algorithm: Algorithm, material: Any, kid: str | None) -> None:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        material: Any,
+        kid: str | None,
+        issuer: str | None = None,
+    ) -> None:
         self._algorithm = algorithm
         self._material = material
         self._verifying = public_half(material)
@@ -49,6 +63,8 @@ class Key:
         """Whether *kid* was given; a key without a name may be meant by any ``kid``."""
         self.kid: str = kid or thumbprint(algorithm.dump_jwk(material))
         """The name in the token's header; the RFC 7638 thumbprint if none was given."""
+        self.issuer = issuer
+        """The ``issuer`` of its JWK, which limits whose tokens it verifies."""
         self.names: frozenset[str] = self._names()
         """Values of ``alg`` that mean this key's algorithm."""
         self.is_dear = is_dear(self.names, self._verifying)
@@ -69,7 +85,8 @@ class Key:
         ensure_for_signatures(jwk)
         ensure_complete(jwk)
         made = algorithm_named(name)
-        return cls(made, made.load_jwk(jwk), _kid(jwk.get("kid")))
+        material = made.load_jwk(jwk)
+        return cls(made, material, _kid(jwk.get("kid")), read_issuer(jwk))
 
     @classmethod
     def from_pem(cls, data: str | bytes, algorithm: str, kid: str | None = None) -> Key:
@@ -119,9 +136,12 @@ class Key:
     @property
     def public(self) -> Key:
         """The half that verifies; a secret has only itself."""
-        return Key(
-            self._algorithm, self._verifying, self.kid if self.is_named else None
-        )
+        kid = self.kid if self.is_named else None
+        return Key(self._algorithm, self._verifying, kid, self.issuer)
+
+    def is_of(self, issuer: str) -> bool:
+        """Whether the key may verify tokens of *issuer*."""
+        return is_issuer(self.issuer, issuer)
 
     def to_jwk(self, private: bool = False) -> dict[str, Any]:
         """Write a JSON Web Key, with ``kid``, ``alg`` and ``use``.
@@ -133,7 +153,8 @@ class Key:
             raise ValueError("this half of the key does not exist, or is a secret")
         material = self._material if private else self._verifying
         jwk = self._algorithm.dump_jwk(material)
-        return {**jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+        jwk |= {"kid": self.kid, "alg": self.algorithm, "use": "sig"}
+        return jwk if self.issuer is None else {**jwk, "issuer": self.issuer}
 
     def sign(self, octets: bytes) -> bytes:
         """Sign *octets*.  Raise ValueError where only the public half is here."""

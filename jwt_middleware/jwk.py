@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ ALGORITHMS = {
     ("AKP", None): ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"),
 }
 """By ``kty`` and ``crv``; the first is taken where neither the key nor we name one."""
+TENANT = "{tenantid}"
+"""Stands in Microsoft Entra ID's common key sets for the tenant of the token."""
+TENANT_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
 NAMES = frozenset(name for names in ALGORITHMS.values() for name in names)
 
 
@@ -91,6 +95,29 @@ def ensure_complete(jwk: Mapping[str, Any]) -> None:
         except (KeyError, AttributeError, UnicodeEncodeError, MalformedToken):
             # No value is shown: it may be a private member.
             raise ValueError(f"the JWK's {name} is missing or not base64url") from None
+
+
+def read_issuer(jwk: Mapping[str, Any]) -> str | None:
+    """Return the ``issuer`` that the key is for; None if it names none.
+
+    A key set may be shared by many issuers, as Microsoft Entra ID's is.  Raise
+    ValueError if the member is not a string.
+    """
+    issuer = jwk.get("issuer")
+    if issuer is not None and not isinstance(issuer, str):
+        raise ValueError("the JWK's issuer is not a string")
+    return issuer
+
+
+def is_issuer(named: str | None, issuer: str) -> bool:
+    """Whether a key whose JWK has *named* as ``issuer`` may sign for *issuer*."""
+    if named is None or named == issuer:
+        return True
+    head, template, tail = named.partition(TENANT)
+    if not (template and issuer.startswith(head) and issuer.endswith(tail)):
+        return False
+    tenant = issuer[len(head) : len(issuer) - len(tail)]
+    return TENANT_NAME.fullmatch(tenant) is not None
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:

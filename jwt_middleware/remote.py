@@ -6,21 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .algorithms import algorithm_named
+from .algorithms import usable_names
 from .bridge import run
 from .connect import prepare
 from .discovery import Address, Metadata
 from .errors import UnknownKey, shown
 from .fetch import Fetcher
 from .jose import Key, fitting
-from .jwk import ALGORITHMS, NAMES, read_algorithms
+from .jwk import ALGORITHMS, read_algorithms
 from .jwks import read_jwks
 from .keyset import KeysState
 from .options import read_clock, read_seconds
 from .upkeep import Upkeep
 
 SYMMETRIC = frozenset(ALGORITHMS["oct", None])
-ASYMMETRIC = NAMES - SYMMETRIC
 MOST_LIFETIME = 86400
 MOST_STALENESS = 7 * 86400
 
@@ -58,7 +57,7 @@ class RemoteKeys:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         prepare()
-        algorithm_named("RS256")  # likewise: this imports what reads keys
+        self._able = usable_names() - SYMMETRIC  # this imports what reads keys
         self._algorithms: tuple[str, ...] | None = None
         self._upkeep = Upkeep(
             Address(jwks_url, _read_fetcher(fetcher)),
@@ -105,9 +104,9 @@ class RemoteKeys:
                 "two issuers prefer different algorithms of the same keys; give each "
                 "RemoteKeys of its own"
             )
-        if self._algorithms != wanted:
-            self._algorithms = wanted
-            self._upkeep.forget()  # it may have been read with others in mind
+        before, self._algorithms = self._algorithms or (), wanted
+        if before != wanted:
+            self._upkeep.read_again()
 
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys that *header* may mean.
@@ -115,7 +114,7 @@ class RemoteKeys:
         For one that is not in the set, the set is fetched anew, at most once in a
         cooldown.  Raise UnknownKey, or KeysUnavailable where nobody can say.
         """
-        if header["alg"] not in ASYMMETRIC:  # and so nobody is asked
+        if header["alg"] not in self._able:  # and so nobody is asked
             raise UnknownKey(f"alg {shown(header['alg'])} is of no published key")
         arrived = self._upkeep.now()
         held = await self._upkeep.current()

@@ -7,6 +7,12 @@ from typing import Any
 RSA_BITS = range(2048, 8192 + 1)
 LEAST_EXPONENT = 65537
 """What FIPS 186-5 asks for; below, a lenient padding check is a forgery."""
+MOST_EXPONENT_BITS = 33
+"""As BoringSSL has it; Windows takes 32 bits, Go 31, and real keys have 65537.
+
+Checking a signature takes time by the exponent's bits: with as many as the modulus has,
+7 ms for every token that names the key.
+"""
 
 # y coordinates of the points whose order divides the cofactor.  Under such a public
 # key anyone can sign anything: R = A, S = 0 verifies.
@@ -39,6 +45,11 @@ def _ensure_strong_rsa(numbers: Any) -> None:
         raise ValueError(f"an RSA key of {bits} bits; write one of 2048 to 8192")
     if exponent < LEAST_EXPONENT or exponent % 2 == 0 or numbers.n % 2 == 0:
         raise ValueError("an RSA key with an even modulus, or an even or tiny exponent")
+    if exponent.bit_length() > MOST_EXPONENT_BITS:
+        raise ValueError(
+            f"an RSA key with an exponent of {exponent.bit_length()} bits; write one "
+            "with 65537"
+        )
 
 
 def _ensure_strong_edwards(name: str, octets: bytes) -> None:

@@ -8,7 +8,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Literal, cast
 
 from .bridge import needs_loop
-from .errors import AuthError, KeysUnavailable
+from .errors import AuthError, KeysUnavailable, UnknownKey, shown
 from .jose import Key, fitting
 from .jwk import read_algorithms
 from .keys import KeySource, StaticKeys
@@ -18,6 +18,7 @@ from .policy import RFC9068_CLAIMS, Policy, media_type
 DEFAULT_TYPES = ("at+jwt", "JWT")
 MOST_LEEWAY = 300
 """Seconds; RFC 7519 §4.1.4: no more than a few minutes."""
+EDWARDS = {"Ed25519", "Ed448"}
 LONGEST_LIFETIME = 10 * 365 * 86400
 
 Keys = KeySource | Iterable[Key] | Mapping[str, Any]
@@ -51,7 +52,15 @@ class TrustedIssuer:
     that could not do what it seems to.
     """
 
-    __slots__ = ("_keys", "algorithms", "held", "issuer", "oldest", "policy")
+    __slots__ = (
+        "_accepted",
+        "_keys",
+        "algorithms",
+        "held",
+        "issuer",
+        "oldest",
+        "policy",
+    )
 
     held: Held
     """The keys as a whole, where they are at hand and none are to be fetched."""
@@ -71,6 +80,7 @@ class TrustedIssuer:
     ) -> None:
         self.issuer = read_word("issuer", issuer)
         self.algorithms = read_algorithms(algorithms)
+        self._accepted = _names_of(self.algorithms)
         self.keys = _read_keys(keys, self.issuer, self.algorithms)
         self.policy = Policy(
             issuer=self.issuer,
@@ -98,14 +108,20 @@ class TrustedIssuer:
 
         Raise UnknownKey, or KeysUnavailable where nobody can say.
         """
+        alg = header["alg"]
+        if self._accepted and alg not in self._accepted:  # and so no source is asked
+            raise UnknownKey(f"alg {shown(alg)} is not among the issuer's algorithms")
         try:
             keys = _ensure_keys(await self.keys.resolve(header))
         except AuthError:
             raise
         except Exception as error:  # whatever a source raises or returns, it is no key
             raise KeysUnavailable(f"resolve: {type(error).__name__}") from error
-        allowed = (key for key in keys if _is_allowed(key, self.algorithms))
+        allowed = (key for key in keys if self._is_allowed(key))
         return fitting(allowed, header)
+
+    def _is_allowed(self, key: Key) -> bool:
+        return _is_allowed(key, self.algorithms) and key.is_of(self.issuer)
 
     @property
     def memory(self) -> float:
@@ -159,6 +175,12 @@ def _read_keys(
     if isinstance(source, StaticKeys):
         if not any(_is_allowed(key, algorithms) for key in source.keys):
             raise ValueError(f"no key is for any of {', '.join(algorithms)}")
+        if not any(key.is_of(issuer) for key in source.keys):
+            named = sorted({str(key.issuer) for key in source.keys})
+            raise ValueError(
+                f"the keys are of another issuer: their JWKs name {', '.join(named)}; "
+                "write that name as issuer, or give the keys of this one"
+            )
     elif isinstance(source, type) or not needs_loop(getattr(source, "resolve", None)):
         raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
     prefer: Any = getattr(source, "prefer", None)
@@ -192,6 +214,16 @@ def _ensure_keys(keys: Sequence[Key]) -> Sequence[Key]:
     if not all(isinstance(key, Key) for key in found):
         raise TypeError("not a sequence of keys")
     return found
+
+
+def _names_of(algorithms: tuple[str, ...]) -> frozenset[str]:
+    """Values of ``alg`` that mean one of *algorithms* (RFC 9864 §2.2)."""
+    names = set(algorithms)
+    if "EdDSA" in names:
+        names |= EDWARDS
+    elif names & EDWARDS:
+        names.add("EdDSA")
+    return frozenset(names)
 
 
 def _is_allowed(key: Key, algorithms: tuple[str, ...]) -> bool:

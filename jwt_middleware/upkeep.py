@@ -113,9 +113,15 @@ class Upkeep:
             error=tries.error,
         )
 
-    def forget(self) -> None:
-        """Let the set be fetched and read anew by the next request."""
-        self._held = None
+    def read_again(self) -> None:
+        """Read the set that is held again: `read` may now choose other algorithms."""
+        held = self._held
+        if held is None:
+            return
+        try:
+            self._held = replace(held, keys=self._read(held.content))
+        except ValueError:  # no usable key is left; the next request fetches the set
+            self._held = None
 
     def start_anew(self) -> None:
         # The look of the parent may be lost with its thread, and its moment is taken.

@@ -290,6 +290,15 @@ def test_an_rsa_exponent_is_odd_and_not_tiny(e: int) -> None:
         algorithm_named("RS256").load_jwk(jwk)
 
 
+@pytest.mark.parametrize("bits", [34, 64, 256, 2047])
+def test_an_rsa_exponent_is_not_huge(bits: int) -> None:
+    """With as many bits as the modulus, each stranger's token would cost 7 ms."""
+    jwk = {"kty": "RSA", "n": number(2**2047 + 1), "e": number(2 ** (bits - 1) + 1)}
+    for name in ("RS256", "PS512"):
+        with pytest.raises(ValueError, match=f"exponent of {bits} bits; write one wi"):
+            algorithm_named(name).load_jwk(jwk)
+
+
 def test_an_rsa_modulus_is_odd() -> None:
     """Half of it is 2, and the rest soon found."""
     jwk = {"kty": "RSA", "n": number(2**2047 + 2), "e": "AQAB"}

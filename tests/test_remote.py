@@ -23,6 +23,7 @@ from jwt_middleware.fetch import Document, Fetcher, FetchFailed
 from .conftest import AUDIENCE, ISSUER
 
 OLD, NEW, LATER = (Key.generate("ES256", kid=kid) for kid in ("old", "new", "later"))
+RSA = Key.generate("RS256", kid="rsa")
 URL = "https://login.example/jwks"
 SOON_S = 30
 """Nobody waits as long: it is for a test that fails."""
@@ -61,6 +62,19 @@ class Issuer(Fetcher):
 
     def keys(self, **options: Any) -> RemoteKeys:
         return RemoteKeys(URL, fetcher=self, now=self.now, **options)
+
+
+class Bare(Issuer):
+    """An issuer that publishes one JWK as it is."""
+
+    def __init__(self, jwk: dict[str, Any]) -> None:
+        super().__init__()
+        object.__setattr__(self, "jwk", jwk)
+
+    def fetch(self, url: str, until: float) -> Document:
+        self.asked.append(url)
+        jwk: dict[str, Any] = getattr(self, "jwk")  # noqa: B009
+        return Document({"keys": [jwk]})
 
 
 def found(keys: RemoteKeys, key: Key) -> Sequence[str]:
@@ -150,17 +164,10 @@ def test_an_issuer_without_algorithms_prefers_the_usual_ones() -> None:
 
 
 def test_a_key_without_alg_takes_a_preferred_algorithm() -> None:
-    rsa = Key.generate("RS256", kid="rsa")
-    jwk = rsa.public.to_jwk()
-    del jwk["alg"]
-
-    class Bare(Issuer):
-        def fetch(self, url: str, until: float) -> Document:
-            return Document({"keys": [jwk]})
-
+    jwk = {n: v for n, v in RSA.public.to_jwk().items() if n != "alg"}
     for algorithm in ("RS256", "PS512"):
-        early = Bare().keys(algorithms=(algorithm,))
-        late = Bare().keys()
+        early = Bare(jwk).keys(algorithms=(algorithm,))
+        late = Bare(jwk).keys()
         late.load()
         late.prefer((algorithm,))
         for keys in (early, late):
@@ -174,6 +181,54 @@ def test_a_secret_is_not_even_looked_for(alg: str) -> None:
     with pytest.raises(UnknownKey, match="is of no published key"):
         run(issuer.keys().resolve({"alg": alg, "kid": "old"}))
     assert issuer.asked == []
+
+
+def test_a_token_of_an_algorithm_that_is_not_accepted_does_not_spend_the_look() -> None:
+    """Its ``kid`` is made up, and the look stays for a token that may be good."""
+    issuer = Issuer()
+    trusted = TrustedIssuer(
+        ISSUER, audience=AUDIENCE, keys=issuer.keys(), algorithms=("ES256", "EdDSA")
+    )
+    keys = trusted.keys
+    assert isinstance(keys, RemoteKeys)
+    keys.load()
+    issuer.pass_(1)
+    issuer.publish(NEW)
+    for alg in ("RS256", "PS512", "ES384", "HS256", "none"):
+        with pytest.raises(UnknownKey, match="not among the issuer's algorithms"):
+            run(trusted.resolve({"alg": alg, "kid": "made up"}))
+    assert len(issuer.asked) == 1
+    assert [key.kid for key in run(trusted.resolve({"alg": "ES256", "kid": "new"}))]
+    for alg in ("Ed25519", "Ed448", "EdDSA"):  # all of them are accepted
+        issuer.pass_(30)
+        with pytest.raises(UnknownKey, match="0 keys fit"):
+            run(trusted.resolve({"alg": alg, "kid": "made up"}))
+    assert len(issuer.asked) == 5
+
+
+def test_keys_that_were_loaded_before_they_are_given_to_an_issuer_are_used() -> None:
+    """The algorithms that it accepts are read from what was fetched."""
+    jwk = {n: v for n, v in RSA.public.to_jwk().items() if n != "alg"}
+    for algorithms in (None, ("PS256",), ("RS256",)):
+        issuer = Bare(jwk)
+        keys = issuer.keys()
+        keys.load()
+        trusted = TrustedIssuer(
+            ISSUER, audience=AUDIENCE, keys=keys, algorithms=algorithms
+        )
+        alg = algorithms[0] if algorithms else "RS256"
+        (key,) = run(trusted.resolve({"alg": alg, "kid": "rsa"}))
+        assert key.algorithm == alg
+        assert len(issuer.asked) == 1
+
+
+def test_a_set_without_a_key_for_what_is_preferred_is_fetched_again() -> None:
+    bare = {n: v for n, v in OLD.public.to_jwk().items() if n != "alg"}
+    other = Bare(bare)
+    loaded = other.keys()
+    loaded.load()
+    loaded.prefer(("RS256",))
+    assert loaded.state().status == "none"
 
 
 # A life

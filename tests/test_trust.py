@@ -244,7 +244,7 @@ def test_the_keys_that_a_header_may_mean_are_found() -> None:
 def test_only_accepted_algorithms_are_resolved() -> None:
     issuer = trusted(keys=[SIGNING_KEY, EDWARDS], algorithms=["Ed25519"])
     assert resolved(issuer, alg="Ed25519") == ["e"]
-    with pytest.raises(UnknownKey, match="0 keys fit alg 'ES256'"):
+    with pytest.raises(UnknownKey, match="alg 'ES256' is not among the issuer's"):
         run(issuer.resolve({"alg": "ES256"}))
 
 
@@ -255,7 +255,7 @@ def test_a_source_of_ones_own_is_trusted_no_further() -> None:
     narrow = trusted(keys=source, algorithms=["ES256", "EdDSA"])
     assert resolved(narrow, alg="Ed25519") == ["e"]
     for answer, alg in ((source.answer, "HS256"), ([], "ES256"), ((), "ES256")):
-        with pytest.raises(UnknownKey, match="0 keys fit"):
+        with pytest.raises(UnknownKey, match=r"0 keys fit|alg 'HS256' is not among"):
             run(
                 trusted(keys=Source(answer), algorithms=["ES256"]).resolve({"alg": alg})
             )
