@@ -1,27 +1,51 @@
-"""A courtesy to Flask: the lock in one line, and refusals from inside a view."""
+"""Flask: the middleware in one line, guards, and refusals from inside a view."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, request
 from werkzeug import Request as FlaskRequest
 from werkzeug.wrappers import Response as AnyResponse
 
 from .authenticator import Authenticator
-from .errors import AuthError
+from .challenge import Reply
+from .errors import AuthError, NoCredentials, shown
+from .guards import check_guards, note_guard
 from .options import read_clock
 from .renewal import is_for_caches
 from .request import Request
-from .requirement import Requirement
+from .requirement import Requirement, no_middleware
 from .token import KEY, Token
-from .wsgi import EnvironRequest, JWTMiddleware
+from .wsgi import EnvironRequest, JWTMiddleware, send_reply
 
-View = Callable[..., Any]
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+logger = logging.getLogger("jwt_middleware")
+
+NAME = "jwt_middleware"
+INIT_APP = "jwt_middleware.flask.init_app(app, auth)"
+ASGI_SCOPE = "asgi.scope"
+"""Where a2wsgi puts the scope of the ASGI application that Flask is mounted in."""
+SENDING_FILES = ("x-accel-", "x-sendfile", "x-lighttpd-send-file", "x-litespeed-")
+"""Beginnings of headers by which an application has its server send a file."""
+FIXED = {
+    *("accept-ranges", "connection", "content-digest", "content-disposition"),
+    *("content-encoding", "content-language", "content-length", "content-location"),
+    *("content-md5", "content-range", "content-type", "digest", "etag", "location"),
+    *("last-modified", "pragma", "refresh", "repr-digest", "retry-after", "trailer"),
+    *("transfer-encoding", "www-authenticate"),
+}
+"""Headers of a refusal that no hook changes: they belong to its status and body."""
+P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=AnyResponse)
 
 
@@ -32,23 +56,41 @@ def init_app(app: Flask, auth: Authenticator) -> None:
 
     >>> app = Flask(__name__)
     >>> init_app(app, auth)
+
+    A refusal passes through the application's ``after_request`` hooks, such as
+    those of Flask-CORS.  They may add headers; the refusal's status, its body and
+    the headers that describe them stay.  No view and no other hook is called.
     """
-    app.wsgi_app = JWTMiddleware(app.wsgi_app, auth)  # type: ignore[method-assign]
+    if not isinstance(app, Flask):
+        raise ValueError(
+            f"app is {type(app).__name__}, not a Flask application; give the Flask "
+            "object itself, or write init_app of jwt_middleware.starlette or .fastapi"
+        )
+    app.extensions[NAME] = auth
+    app.wsgi_app = _FlaskMiddleware(app, auth)  # type: ignore[method-assign]
 
     def refuse(error: AuthError) -> Response:
-        reply = auth.refuse(error, from_request(request))
-        response = Response(reply.body, reply.status)
-        response.headers.clear()  # werkzeug counts the octets, also where HEAD has none
-        response.headers.extend(reply.headers)
-        return response
+        return _response(auth.refuse(error, from_request(request)))
 
     app.register_error_handler(AuthError, refuse)
 
 
 def current_token() -> Token | None:
-    """Return the token of the request that Flask serves, or None."""
-    token = request.environ.get(KEY)
+    """Return the token of the request that Flask serves, or None.
+
+    If Flask is mounted in an ASGI application by a2wsgi, and the middleware stands
+    in front of that, this is the token of its scope.
+    """
+    token = _attached().get(KEY)
     return token if isinstance(token, Token) else None
+
+
+def require_token() -> Token:
+    """Return the token of the request.  Raise NoCredentials if there is none."""
+    token = current_token()
+    if token is None:
+        raise NoCredentials("no credentials")
+    return token
 
 
 def requires(
@@ -57,10 +99,11 @@ def requires(
     amr: Sequence[str] = (),
     max_age: int | None = None,
     now: Callable[[], float] = time.time,
-) -> Callable[[View], View]:
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Guard a view: a token with all *scopes*, of a user who logged in like that.
 
-    It stands below the route, or the route would lead past it:
+    Write it below the route.  Above the route it would guard nothing, and the first
+    request raises RuntimeError:
 
     >>> app = Flask(__name__)
     >>> @app.post("/payments")
@@ -71,15 +114,21 @@ def requires(
     """
     requirement, now = Requirement(scopes, acr, amr, max_age), read_clock(now)
 
-    def decorate(view: View) -> View:
+    def decorate(view: Callable[P, T]) -> Callable[P, T]:
         if inspect.isclass(view):
             raise ValueError("requires() guards a function; name it in 'decorators'")
 
         @functools.wraps(view)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            requirement.permit(current_token(), now())
-            return current_app.ensure_sync(view)(*args, **kwargs)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                requirement.permit(current_token(), now())
+            except AuthError as error:
+                _check_init_app(error)
+                raise
+            answer: T = current_app.ensure_sync(view)(*args, **kwargs)
+            return answer
 
+        note_guard(guarded, view)
         return guarded
 
     return decorate
@@ -98,3 +147,109 @@ def set_cookies(response: R, values: Iterable[str]) -> R:
         response.headers.add("Set-Cookie", value)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+class _FlaskMiddleware(JWTMiddleware):
+    """The middleware, with refusals that the hooks of *flask* have seen."""
+
+    def __init__(self, flask: Flask, auth: Authenticator) -> None:
+        super().__init__(flask.wsgi_app, auth)
+        self._flask = flask
+        self._checked = 0
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        views = self._flask.view_functions
+        if len(views) != self._checked:  # the first request, or a route was added
+            before = self._flask.before_request_funcs.values()
+            check_guards([*views.values(), *chain(*before)])
+            self._checked = len(views)
+        return super().__call__(environ, start_response)
+
+    def refuse(
+        self, reply: Reply, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if not any(self._flask.after_request_funcs.values()):
+            return send_reply(reply, start_response)
+        environ[KEY] = None
+        response = _with_headers_of(_through_hooks(self._flask, reply, environ), reply)
+        return response(environ, start_response)
+
+
+def _attached() -> Mapping[str, Any]:
+    """What the middleware has attached the token to: the environ, or ASGI's scope."""
+    environ = request.environ
+    if KEY in environ:
+        return environ
+    scope = environ.get(ASGI_SCOPE)
+    return scope if isinstance(scope, Mapping) else environ
+
+
+def _check_init_app(error: AuthError) -> None:
+    """Say what to write if nothing in this application answers *error*."""
+    if NAME in current_app.extensions:
+        return
+    if KEY not in _attached():
+        raise no_middleware(INIT_APP) from None
+    error.add_note(f"Flask answers this by a 500 unless you write {INIT_APP}")
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.headers.clear()  # werkzeug counts the octets, also where HEAD has none
+    response.headers.extend(reply.headers)
+    return response
+
+
+def _through_hooks(flask: Flask, reply: Reply, environ: WSGIEnvironment) -> AnyResponse:
+    """Return the response that the ``after_request`` hooks make of *reply*.
+
+    They are called one by one: if one raises, as one that needs what a
+    ``before_request`` hook would have set, the others still add their headers.
+    """
+    response: AnyResponse = _response(reply)
+    try:
+        with flask.request_context(environ):
+            for hook in _after_request_hooks(flask):
+                response = _hooked(flask, hook, response)
+    except Exception as error:
+        _warn(flask, error)
+    return response
+
+
+def _after_request_hooks(flask: Flask) -> Iterator[Callable[..., Any]]:
+    """The hooks of the request's blueprints and of *flask*, in Flask's order."""
+    for name in (*request.blueprints, None):
+        yield from reversed(flask.after_request_funcs.get(name, ()))
+
+
+def _hooked(
+    flask: Flask, hook: Callable[..., Any], response: AnyResponse
+) -> AnyResponse:
+    try:
+        changed = flask.ensure_sync(hook)(response)
+    except Exception as error:
+        _warn(hook, error)
+        return response
+    return changed if isinstance(changed, AnyResponse) else response
+
+
+def _warn(where: object, error: Exception) -> None:
+    """Tell of a failure that must not become the answer to a refused request."""
+    found = f"{type(error).__name__}: {error}"
+    logger.warning("on a refused request %s raised %s", shown(where), shown(found))
+
+
+def _with_headers_of(hooked: AnyResponse, reply: Reply) -> Response:
+    """Return *reply* with the headers that the hooks have added."""
+    response = _response(reply)
+    for name, value in hooked.headers:
+        if (name, value) not in reply.headers and not _is_fixed(name.lower()):
+            response.headers.add(name, value)
+    response.call_on_close(hooked.close)
+    return response
+
+
+def _is_fixed(name: str) -> bool:
+    return name in FIXED or is_for_caches(name) or name.startswith(SENDING_FILES)

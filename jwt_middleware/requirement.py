@@ -32,6 +32,7 @@ class Requirement:
     max_age: int | None = None
 
     def __post_init__(self) -> None:
+        _check_placing(self.scopes)
         for option in ("scopes", "acr", "amr"):
             words = read_words(option, getattr(self, option), SCOPE)
             object.__setattr__(self, option, words)
@@ -65,6 +66,27 @@ class Requirement:
         if self.max_age is not None:
             demanded["max_age"] = str(self.max_age)
         return StepUpRequired(message, demanded=demanded)
+
+
+def no_middleware(init_app: str) -> RuntimeError:
+    """Return the error for a guard that no middleware stands in front of."""
+    return RuntimeError(
+        f"no JWTMiddleware stands in front of this application; write {init_app}"
+    )
+
+
+def _check_placing(scopes: object) -> None:
+    """Raise ValueError for two common ways to write `requires` wrongly."""
+    for scope in scopes if isinstance(scopes, tuple) else ():
+        if callable(scope):
+            raise ValueError(
+                f"scopes are strings, not {scope!r}; "
+                "write @requires() or @requires('read'), with parentheses"
+            )
+        if isinstance(scope, (tuple, list, set, frozenset)):
+            raise ValueError(
+                f"scopes are strings, not {scope!r}; write requires('read', 'write')"
+            )
 
 
 def _has_all(listed: object, wanted: Iterable[str]) -> bool:

@@ -44,12 +44,18 @@ class JWTMiddleware:
         set_current_token(None)  # a thread still holds the one of its last request
         decision = run(self.auth.decide(EnvironRequest(environ)))
         if isinstance(decision, Reply):
-            return send_reply(decision, start_response)
+            return self.refuse(decision, environ, start_response)
         set_current_token(decision.token)
         environ[KEY] = decision.token
         if decision.renewal is not None:
             start_response = renewing(decision.renewal, start_response)
         return self.app(environ, start_response)
+
+    def refuse(
+        self, reply: Reply, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer with *reply*; `jwt_middleware.flask` adds the headers of Flask's."""
+        return send_reply(reply, start_response)
 
 
 class EnvironRequest(Request):

@@ -28,6 +28,7 @@ FLOORS = (
         "watchers",
         "pair",
         "signatures",
+        "guards",
     },
     {
         "compact",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from flask import (
     Blueprint,
     Flask,
     Response,
+    abort,
     g,
     has_request_context,
     request,
     stream_with_context,
 )
+from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 from flask.views import MethodView
+from starlette.testclient import TestClient
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import TestResponse
 
 import jwt_middleware
@@ -37,15 +43,18 @@ from jwt_middleware.errors import (
     TokenRevoked,
     Unavailable,
 )
+from jwt_middleware.fastapi import init_app as init_fastapi
 from jwt_middleware.flask import (
     current_token,
     from_request,
     init_app,
+    require_token,
     requires,
     set_cookies,
 )
 from jwt_middleware.testing import Clock
-from jwt_middleware.token import KEY
+from jwt_middleware.token import KEY, set_current_token
+from jwt_middleware.wsgi import JWTMiddleware
 
 from .conftest import NOW, authenticator, clock, mint_token
 from .test_challenge import REFUSALS, named
@@ -346,8 +355,20 @@ def test_without_the_lock_a_guard_lets_nobody_in(path: str) -> None:
     assert client.get("/open", headers=good).text == "nobody"
     assert client.get(f"/{path}", headers=good).status_code == 500
     app.config["TESTING"] = True
-    with pytest.raises(NoCredentials):
+    with pytest.raises(RuntimeError, match=r"jwt_middleware\.flask\.init_app"):
         client.get(f"/{path}", headers=good)
+
+
+def test_a_guard_without_init_app_says_what_to_write() -> None:
+    """The middleware alone: the guard refuses, and Flask knows no answer to it."""
+    app = guarded_app()
+    app.wsgi_app = JWTMiddleware(app.wsgi_app, auth_with())  # type: ignore[method-assign]
+    app.config["TESTING"] = True
+    with pytest.raises(NoCredentials) as refused:
+        app.test_client().get("/optional/read")
+    assert (
+        "write jwt_middleware.flask.init_app(app, auth)" in refused.value.__notes__[0]
+    )
 
 
 def test_the_token_of_one_request_is_not_that_of_the_next(client: FlaskClient) -> None:
@@ -370,25 +391,112 @@ def test_the_token_is_that_of_the_request_and_not_of_the_thread() -> None:
         assert jwt_middleware.current_token() is None
 
 
-def test_a_guard_above_its_route_guards_nothing() -> None:
-    """As the docstring says; so is every decorator of Flask."""
-    app = Flask(__name__)
-    init_app(app, auth_with())
-    guard = requires("read")
-
-    @guard
+def misplace_on_a_view(app: Flask) -> None:
+    @requires("read")
     @app.get("/optional/wrong")
     def wrong() -> str:
+        raise AssertionError("the view was called")
+
+
+def misplace_on_a_blueprint(app: Flask) -> None:
+    blueprint = Blueprint("b", __name__)
+
+    @requires("read")
+    @blueprint.get("/optional/wrong")
+    def wrong() -> str:
+        raise AssertionError("the view was called")
+
+    app.register_blueprint(blueprint)
+
+
+def misplace_on_a_decorated_view(app: Flask) -> None:
+    def logged(view: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.wraps(view)(lambda: view())
+
+    @logged
+    @requires("read")
+    @logged
+    @app.get("/optional/wrong")
+    @logged
+    def wrong() -> str:
+        raise AssertionError("the view was called")
+
+
+def misplace_on_a_hook(app: Flask) -> None:
+    blueprint = Blueprint("b", __name__)
+
+    @requires("read")
+    @blueprint.before_request
+    def wrong() -> None:
+        raise AssertionError("the hook was called")
+
+    blueprint.get("/optional/wrong")(subject)
+    app.register_blueprint(blueprint)
+
+
+def misplace_on_a_class(app: Flask) -> None:
+    class Page(MethodView):
+        def get(self) -> str:
+            raise AssertionError("the view was called")
+
+    view = Page.as_view("page")
+    app.add_url_rule("/optional/wrong", view_func=view)
+    requires("read")(view)
+
+
+@pytest.mark.parametrize(
+    "misplace",
+    [
+        misplace_on_a_view,
+        misplace_on_a_blueprint,
+        misplace_on_a_decorated_view,
+        misplace_on_a_hook,
+        misplace_on_a_class,
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["init first", "init last"])
+def test_a_guard_above_its_route_is_an_error_of_every_request(
+    misplace: Callable[[Flask], None], is_first: bool
+) -> None:
+    """The route has registered the function before the guard stood above it."""
+    app = Flask(__name__)
+    if is_first:
+        init_app(app, auth_with())
+    misplace(app)
+    if not is_first:
+        init_app(app, auth_with())
+    for path in ("/optional/wrong", "/optional/other", "/optional/wrong"):
+        with pytest.raises(RuntimeError, match=r"write @requires\(\.\.\.\) below"):
+            app.test_client().get(path)
+
+
+def test_a_misplaced_guard_that_is_added_after_the_first_request_is_found() -> None:
+    app = Flask(__name__)
+    init_app(app, auth_with())
+    assert app.test_client().get("/x").status_code == 401
+    misplace_on_a_view(app)
+    with pytest.raises(RuntimeError, match="below"):
+        app.test_client().get("/optional/wrong")
+
+
+def test_a_view_may_be_registered_with_and_without_a_guard() -> None:
+    """Also in two applications, and where other decorators stand around it."""
+    app, other = Flask(__name__), Flask("other")
+
+    def view() -> str:
         return "in"
 
-    @app.get("/optional/right")
-    @guard
-    def right() -> str:
-        return "in"
-
-    client = app.test_client()
-    assert client.get("/optional/wrong").status_code == 200
-    assert client.get("/optional/right").status_code == 401
+    for each in (app, other):
+        init_app(each, auth_with())
+    guard = requires("read")
+    app.add_url_rule("/optional/open", view_func=view)
+    outer = functools.wraps(view)(functools.partial(guard(view)))
+    app.add_url_rule("/optional/guarded", "guarded", outer)
+    other.add_url_rule("/optional/open", view_func=subject)
+    guard(subject)
+    assert app.test_client().get("/optional/open").text == "in"
+    assert app.test_client().get("/optional/guarded").status_code == 401
+    assert other.test_client().get("/optional/open").text == "nobody"
 
 
 def test_two_guards_ask_for_both() -> None:
@@ -551,7 +659,7 @@ def test_a_class_under_a_guard_is_never_entered() -> None:
     app = Flask(__name__)
     init_app(app, auth_with())
     try:
-        app.add_url_rule("/optional/page", view_func=requires("read")(Page))
+        app.add_url_rule("/optional/page", view_func=requires("read")(Page))  # type: ignore[arg-type]
     except (AttributeError, ValueError):
         return
     assert app.test_client().get("/optional/page").status_code == 401
@@ -593,7 +701,6 @@ def test_a_whole_blueprint_is_guarded_before_each_request() -> None:
 def test_a_guard_that_could_not_work_is_an_error_at_once(
     wrong: Callable[[], Any],
 ) -> None:
-    """The first: ``@requires`` without parentheses."""
     with pytest.raises(ValueError, match=r"scopes|acr|amr|max_age"):
         wrong()
 
@@ -834,3 +941,290 @@ def test_head_is_told_the_length_that_get_would_have() -> None:
 def test_a_class_is_guarded_by_its_decorators() -> None:
     with pytest.raises(ValueError, match="decorators"):
         requires("read")(MethodView)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: requires(subject), r"write @requires\(\) or @requires\('read'\)"),  # type: ignore[arg-type]
+        (lambda: requires(["read"]), r"write requires\('read', 'write'\)"),  # type: ignore[arg-type]
+        (lambda: init_app(FastAPI(), auth_with()), r"jwt_middleware\.starlette"),  # type: ignore[arg-type]
+        (lambda: init_app(Flask("x").wsgi_app, auth_with()), "the Flask object"),  # type: ignore[arg-type]
+        (lambda: init_app(Flask("x"), object()), r"write .*Authenticator\("),  # type: ignore[arg-type]
+    ],
+)
+def test_a_common_mistake_is_told_with_what_to_write(
+    wrong: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+def test_a_token_that_is_needed_is_a_token_or_a_refusal() -> None:
+    """`require_token`, for views whose path always has one."""
+    app = Flask(__name__)
+    init_app(app, auth_with())
+    app.add_url_rule("/optional/x", view_func=lambda: str(require_token().subject))
+    client = app.test_client()
+    assert client.get("/optional/x", headers=bearer()).text == "alice"
+    assert client.get("/optional/x").status_code == 401
+
+
+def test_a_callable_without_a_hash_is_guarded_too() -> None:
+    class View:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self) -> str:
+            return "in"
+
+    app = Flask(__name__)
+    init_app(app, auth_with())
+    app.add_url_rule("/optional/open", "open", View())
+    guarded = functools.partial(requires("read")(View()))
+    app.add_url_rule("/optional/guarded", "guarded", guarded)
+    assert app.test_client().get("/optional/open").text == "in"
+    assert app.test_client().get("/optional/guarded").status_code == 401
+
+
+# Refusals pass through the hooks
+
+
+Hook = Callable[[Response], Any]
+
+
+def hooked_app(*hooks: Hook, called: list[str] | None = None) -> Flask:
+    """An app with hooks, whose views and other hooks note that they were called."""
+    app, noted = Flask(__name__), [] if called is None else called
+    init_app(app, auth_with())
+    app.before_request(lambda: noted.append("before"))
+
+    @app.get("/x")
+    def view() -> str:
+        noted.append("view")
+        return "in"
+
+    for hook in reversed(hooks):  # the last one that was registered is called first
+        app.after_request(hook)
+    return app
+
+
+def add_header(response: Response) -> Response:
+    response.headers["X-Added"] = "yes"
+    return response
+
+
+def test_a_refusal_has_the_headers_that_hooks_add_and_calls_nothing_else() -> None:
+    called: list[str] = []
+    app = hooked_app(add_header, called=called)
+    for method in ("GET", "POST", "HEAD", "OPTIONS", "PURGE"):
+        response = app.test_client().open("/x", method=method)
+        assert (response.status_code, response.headers["X-Added"]) == (401, "yes")
+        assert challenges(response) == ['Bearer realm="api"']
+        assert response.headers["Content-Length"] == "53"
+        assert response.data in (b"", response.data[:53])
+    assert app.test_client().get("/nowhere").headers["X-Added"] == "yes"
+    assert called == []
+    assert app.test_client().get("/x", headers=bearer()).headers["X-Added"] == "yes"
+    assert called == ["before", "view"]
+
+
+def replace_all(response: Response) -> Response:
+    return Response("in", 200, {"X-Other": "1", "Content-Type": "text/html"})
+
+
+def change_in_place(response: Response) -> Response:
+    response.status_code = 200
+    response.data = b"in"
+    response.headers.clear()
+    response.headers["X-Other"] = "1"
+    return response
+
+
+def let_a_server_send_it(response: Response) -> Response:
+    for name in ("X-Accel-Redirect", "X-Sendfile", "Location", "X-Accel-Expires"):
+        response.headers[name] = "/secret"
+    response.headers["X-Other"] = "1"
+    return response
+
+
+def let_a_cache_keep_it(response: Response) -> Response:
+    response.headers["Cache-Control"] = "public, max-age=600"
+    response.headers["CDN-Cache-Control"] = "max-age=600"
+    response.headers["Expires"] = "Thu, 01 Jan 2099 00:00:00 GMT"
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["X-Other"] = "1"
+    return response
+
+
+def give_another_challenge(response: Response) -> Response:
+    response.headers["WWW-Authenticate"] = "Basic"
+    response.headers["X-Other"] = "1"
+    return response
+
+
+def raise_on_a_missing_attribute(response: Response) -> Response:
+    response.headers["X-Other"] = "1"
+    raise AttributeError(f"{g.started}\nno line of its own")
+
+
+def abort_with(response: Response) -> Response:
+    response.headers["X-Other"] = "1"
+    abort(Response("in", 200))
+
+
+def forget_to_return(response: Response) -> None:
+    response.headers["X-Other"] = "1"
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        replace_all,
+        change_in_place,
+        let_a_server_send_it,
+        let_a_cache_keep_it,
+        give_another_challenge,
+        raise_on_a_missing_attribute,
+        abort_with,
+        forget_to_return,
+    ],
+)
+@pytest.mark.parametrize("testing", [True, False])
+def test_whatever_a_hook_does_a_refusal_stays_one(
+    hook: Hook, testing: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And one hook does not keep the others from adding their headers."""
+    plain = hooked_app().test_client().get("/x")
+    app = hooked_app(add_header, hook, add_header)
+    app.config["TESTING"] = testing
+    response = app.test_client().get("/x")
+    assert (response.status_code, response.data) == (401, plain.data)
+    more = {"X-Added": "yes", "X-Other": "1"}
+    assert dict(response.headers) == {**dict(plain.headers), **more}
+    assert "\n" not in caplog.text.strip().replace("\nINFO", "").replace("\nWARN", "")
+
+
+def test_a_request_context_that_cannot_be_opened_changes_no_refusal() -> None:
+    """Such as one whose session is kept on a server that is down."""
+
+    class Down(SecureCookieSessionInterface):
+        def open_session(self, app: Flask, request: Any) -> Any:
+            raise ConnectionError("no session")
+
+    app = hooked_app(add_header)
+    app.session_interface = Down()
+    response = app.test_client().get("/x")
+    assert (response.status_code, "X-Added" in response.headers) == (401, False)
+
+
+def test_hooks_of_a_blueprint_see_its_refusals() -> None:
+    blueprint = Blueprint("b", __name__)
+    blueprint.after_request(add_header)
+    blueprint.add_url_rule("/in", view_func=subject)
+    app = Flask(__name__)
+    init_app(app, auth_with())
+    app.register_blueprint(blueprint, url_prefix="/b")
+    client = app.test_client()
+    assert client.get("/b/in").headers["X-Added"] == "yes"
+    refused = client.get("/b/nowhere")
+    assert (refused.status_code, "X-Added" in refused.headers) == (401, False)
+
+
+def test_a_hook_finds_no_token_on_a_refused_request() -> None:
+    found: list[object] = []
+
+    def look(response: Response) -> Response:
+        found.extend([current_token(), jwt_middleware.current_token()])
+        return response
+
+    token = auth_with().authenticate(mint_token())
+    client = hooked_app(look).test_client()
+    assert client.get("/x", environ_overrides={KEY: token}).status_code == 401
+    assert found == [None, None]
+
+
+def test_a_refused_request_never_reaches_what_is_mounted_beside() -> None:
+    """What stood in front of Flask before `init_app` is behind the middleware."""
+    app = Flask(__name__)
+    app.after_request(add_header)
+
+    def other(environ: Any, start_response: Any) -> Any:
+        raise AssertionError("the application was called")
+
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/other": other})  # type: ignore[method-assign]
+    init_app(app, auth_with())
+    assert app.test_client().get("/other/x").status_code == 401
+
+
+def test_what_a_hooks_response_has_to_close_is_closed() -> None:
+    closed: list[str] = []
+
+    def wrap(response: Response) -> Response:
+        response.call_on_close(lambda: closed.append("closed"))
+        return response
+
+    app = hooked_app(wrap)
+    app.teardown_request(lambda error: closed.append("torn down"))
+    app.test_client().get("/x").close()
+    assert sorted(closed) == ["closed", "torn down"]
+
+
+# Mounted in an ASGI application
+
+
+def mounted(auth: Authenticator, *, is_locked: bool = True) -> Any:
+    """The guarded app below /flask of an ASGI application."""
+    a2wsgi = pytest.importorskip("a2wsgi")
+    outer = FastAPI()
+    inner = guarded_app()
+    inner.register_error_handler(AuthError, lambda error: ("refused", error.status))
+    outer.mount("/flask", a2wsgi.WSGIMiddleware(inner, workers=1))
+    if is_locked:
+        init_fastapi(outer, auth)
+    return outer
+
+
+RULES_OF_MOUNTED = (
+    Rule("/flask/optional/*", optional=True),
+    Rule("/flask/public/*", public=True),
+)
+
+
+def test_a_mounted_flask_has_the_token_of_the_scope() -> None:
+    """Its threads are used again, and a token does not stay in them."""
+    auth = auth_with(rules=RULES_OF_MOUNTED)
+    client = TestClient(mounted(auth))
+    for _ in range(3):
+        for sub in ("alice", "bob"):
+            headers = bearer(sub=sub, scope="read")
+            assert client.get("/flask/optional/open", headers=headers).text == sub
+            assert client.get("/flask/read", headers=headers).text == sub
+        assert client.get("/flask/optional/open").text == "nobody"
+        assert client.get("/flask/optional/read").status_code == 401
+        assert client.get("/flask/public/open", headers=bearer()).text == "nobody"
+        assert client.get("/flask/open").status_code == 401
+    assert client.get("/flask/read", headers=bearer()).status_code == 403
+
+
+def test_a_mounted_flask_without_the_middleware_has_no_token() -> None:
+    """Whatever the request before left in the thread or in the context."""
+    client = TestClient(mounted(auth_with(), is_locked=False))
+    set_current_token(auth_with().authenticate(mint_token()))
+    assert client.get("/flask/open", headers=bearer()).text == "nobody"
+    assert client.get("/flask/read", headers=bearer()).status_code == 500
+
+
+def test_a_middleware_of_its_own_goes_before_that_of_the_scope() -> None:
+    auth = auth_with(rules=RULES_OF_MOUNTED)
+    token = auth.authenticate(mint_token(sub="bob"))
+    app = guarded_app(auth_with())
+    client = app.test_client()
+    outside = {"asgi.scope": {KEY: token}}
+    answer = client.get("/optional/open", environ_overrides=outside)
+    assert answer.text == "nobody"
+    with app.test_request_context(environ_overrides=outside):
+        assert current_token() is token
+    with app.test_request_context(environ_overrides={"asgi.scope": {KEY: "alice"}}):
+        assert current_token() is None
+    with app.test_request_context(environ_overrides={"asgi.scope": object()}):
+        assert current_token() is None

@@ -239,3 +239,20 @@ def ask(app: Any, path: str, bearer: str | None = None) -> tuple[int, bytes]:
 
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+def test_the_recipe_for_cors_answers_preflights_and_shows_refusals(
+    blocks: list[dict[str, Any]],
+) -> None:
+    origin = "https://page.example"
+    client = Client(blocks[-1]["with_cors"](blocks[0]["app"], origin))
+    asking = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    for method, status in (("OPTIONS", 204), ("GET", 401)):
+        headers = asking if method == "OPTIONS" else {"Origin": origin}
+        answer = client.open("/me", method=method, headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+    foreign = {**asking, "Origin": "https://evil.example"}
+    refused = client.open("/me", method="OPTIONS", headers=foreign)
+    assert refused.status_code == 401
+    assert "Access-Control-Allow-Origin" not in refused.headers
