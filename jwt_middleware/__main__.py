@@ -18,7 +18,7 @@ from .compact import read_json_object
 from .errors import shown
 from .jose import read_jws
 from .options import TEXT, read_date, read_word
-from .revocation import handle
+from .revocation import STEP_S, handle
 from .store import Store
 from .trust import MOST_LEEWAY
 
@@ -30,7 +30,7 @@ SLACK_S = 2 * MOST_LEEWAY
 def main(
     arguments: Sequence[str] | None = None, now: Callable[[], float] = time.time
 ) -> int:
-    """Run the command.  Return 0 where the mark was made, else 1."""
+    """Run the command.  Return 0 if the mark was made, else 1."""
     parser = _parser()
     chosen = parser.parse_args(
         _joined(sys.argv[1:] if arguments is None else arguments)
@@ -40,11 +40,12 @@ def main(
     try:
         name, at, until = _mark(chosen, now())
         store = open_store(chosen.store, chosen.prefix)
-        run(ask(store.put, name, at, until))
     except Exception as error:  # for people: one line, and no traceback
-        told = f"{type(error).__name__}: {shown(str(error))}"
-        print(f"nothing was revoked: {told}", file=sys.stderr)
-        return 1
+        return _failed("nothing was revoked", error)
+    try:
+        run(_write(store, name, at, until))
+    except Exception as error:  # the store may have written all the same
+        return _failed("it may not have been revoked; try again", error)
     print(f"revoked; the mark stands until {time.ctime(until)}")
     return 0
 
@@ -69,6 +70,24 @@ def open_store(url: str, prefix: str) -> Store:
             raise ValueError("no worker reads there; look at --store and --prefix")
         return store
     raise ValueError("the store is sqlite:PATH, or redis://... as RedisStore takes it")
+
+
+def _failed(what: str, error: Exception) -> int:
+    told = f"{type(error).__name__}: {shown(str(error))}"
+    print(f"{what}: {told}", file=sys.stderr)
+    return 1
+
+
+async def _write(store: Store, name: str, at: float, until: float) -> None:
+    """Make the mark.
+
+    A session of a subject may have begun just after an earlier mark, by a clock that
+    is ahead: the mark comes after it.
+    """
+    if name.startswith("sub ") and not await ask(store.add, name, 0.0, 0.0):
+        (mark,) = await ask(store.look, [name])
+        at = max(at, at if mark is None else mark + 2 * STEP_S)
+    await ask(store.put, name, at, until)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,9 +136,10 @@ def _mark(chosen: argparse.Namespace, now: float) -> tuple[str, float, float]:
         return _mark_of_token(chosen.token)
     issuer = read_word("--issuer", chosen.issuer)
     kept = read_date("--max-lifetime", chosen.max_lifetime) + SLACK_S
-    if chosen.session is not None:  # by a clock that is ahead, too
-        session, at = read_word("--session", chosen.session, TEXT), now + MOST_LEEWAY
-        return handle("sid", issuer, session), at, at + kept
+    if chosen.session is not None:  # whatever the clocks say: for all of its life
+        session = read_word("--session", chosen.session, TEXT)
+        until = now + MOST_LEEWAY + kept
+        return handle("sid", issuer, session), until, until
     subject = read_word("--subject", chosen.subject, TEXT)
     return handle("sub", issuer, subject), now, now + kept
 

@@ -39,6 +39,7 @@ class AccessTokens:
             "exp": expires_at,
             "jti": secrets.token_urlsafe(16),
             "sid": grant.session_id,
+            "session_started_at": grant.started_at,
         }
         if scopes:
             claims["scope"] = " ".join(scopes)

@@ -33,6 +33,7 @@ from .errors import (
 from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
+from .revoking import Revoking
 from .rules import Rule, Rules
 from .store import Store
 from .token import Token
@@ -42,7 +43,7 @@ from .verifier import Verifier
 logger = logging.getLogger("jwt_middleware")
 
 
-class Authenticator:
+class Authenticator(Revoking):
     """Decides who passes; the two middlewares carry the decision out.
 
     >>> from jwt_middleware import Key
@@ -191,64 +192,6 @@ class Authenticator:
         for divert in self._diverts:
             reply = divert(error, request, reply)
         return replace(reply, body=b"") if request.method == "HEAD" else reply
-
-    def revoke(self, token: Token | str) -> None:
-        """Take back one token, given as a `Token` or as its text.
-
-        A text has to verify, else `InvalidToken` is raised; one that expired needs
-        nothing more.  This and the other three raise `RevocationsUnavailable` where
-        the store fails: then nothing was revoked.  With a store that needs an event
-        loop, and in a coroutine that must not wait, await their twins with an *a*.
-        """
-        run(self.arevoke(token))
-
-    async def arevoke(self, token: Token | str) -> None:
-        """Take back one token, like `revoke`."""
-        self._revocations.demand_store()
-        if isinstance(token, str):
-            found = await self._verifier.verify_to_revoke(token)
-        elif isinstance(token, Token):
-            found = token
-        else:  # such as None: a logout must not quietly do nothing
-            raise ValueError(f"give a Token or its text, not {type(token).__name__}")
-        if found is not None:
-            await self._revocations.revoke_token(found)
-
-    def revoke_jti(self, jti: str, issuer: str | None = None) -> None:
-        """Take back the token with this ``jti``.
-
-        *issuer* may be left out, here and below, where there is only one.
-        """
-        run(self.arevoke_jti(jti, issuer))
-
-    async def arevoke_jti(self, jti: str, issuer: str | None = None) -> None:
-        """Take back the token with this ``jti``, like `revoke_jti`."""
-        await self._revocations.revoke_jti(jti, issuer)
-
-    def revoke_session(self, sid: str, issuer: str | None = None) -> None:
-        """Take back every token that was issued in a session (``sid``) until now."""
-        run(self.arevoke_session(sid, issuer))
-
-    async def arevoke_session(self, sid: str, issuer: str | None = None) -> None:
-        """Take back the tokens of a session, like `revoke_session`."""
-        await self._revocations.revoke_session(sid, issuer)
-
-    def revoke_subject(
-        self, sub: str, issuer: str | None = None, before: float | None = None
-    ) -> None:
-        """Take back every token that was issued to a subject until *before*.
-
-        *before* is in seconds since 1970 and defaults to now.  It is compared with
-        ``iat``, by the issuer's clock; a token of the same second counts as issued
-        before.
-        """
-        run(self.arevoke_subject(sub, issuer, before))
-
-    async def arevoke_subject(
-        self, sub: str, issuer: str | None = None, before: float | None = None
-    ) -> None:
-        """Take back the tokens of a subject, like `revoke_subject`."""
-        await self._revocations.revoke_subject(sub, issuer, before)
 
 
 def ensure_authenticator(auth: object) -> None:

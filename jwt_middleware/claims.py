@@ -12,7 +12,7 @@ from .kinds import FOREIGN_CLAIMS
 
 OWN_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "scp", "cnf"}
-    | {"typ", "token_use", *FOREIGN_CLAIMS}
+    | {"typ", "token_use", "session_started_at", *FOREIGN_CLAIMS}
 )
 """Names that we set ourselves, or that would make another kind of token."""
 

@@ -82,6 +82,7 @@ class TokenIssuer:
         # Marks on a session have to last for as long as it can be refreshed.
         max_lifetime = max(LONGEST_ACCESS, limits.lifetime)
         self._trusted = self._trust(leeway, max_lifetime)
+        self._trusted.session_store = store
         self._access = AccessTokens(self._trusted, self._audience, self._keys[0])
         self._now = read_clock(now)
         self._sessions = Sessions(self._trusted, self._keys, store, limits, self._now)

@@ -31,7 +31,9 @@ class Grant:
     session_id: str = field(repr=False)
     identifier: str = field(repr=False)
     issued_at: float
-    """Whole seconds, but in the second of a mark on the subject."""
+    started_at: float
+    """When the session began.  After "log out everywhere" this lies just after what
+    was revoked, whatever the clock says."""
     expires_at: int
     """When this token ends, used or not."""
     ends_at: int
@@ -71,6 +73,7 @@ class RefreshTokens:
             "jti": grant.identifier,
             "iat": grant.issued_at,
             "exp": grant.expires_at,
+            "session_started_at": grant.started_at,
             "session_ends_at": grant.ends_at,
             "scope": " ".join(grant.scopes),
             "claims": dict(grant.claims),
@@ -113,6 +116,8 @@ class RefreshTokens:
             session_id=claims["sid"],
             identifier=claims["jti"],
             issued_at=claims["iat"],
+            # An earlier version did not write it.
+            started_at=claims.get("session_started_at", claims["iat"]),
             expires_at=claims["exp"],
             ends_at=claims["session_ends_at"],
             scopes=tuple(claims["scope"].split()),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .bridge import ask, is_instant, needs_loop
 from .errors import LifetimeExceeded, RevocationsUnavailable, TokenRevoked
+from .issue_dates import IssueDates
 from .options import read_date
 from .store import Store
 from .token import Token
@@ -25,9 +26,13 @@ METHODS = ("add", "put", "look")
 class Revocations:
     """Tokens that no longer hold.
 
-    A token is revoked when one of its handles was marked at or after the moment
-    that it was issued: itself, its session (``sid``), its subject (``sub``), each
-    within its issuer.  One that does not say when is older than any mark.
+    A token is revoked if one of its handles was marked: itself, its session (``sid``),
+    or its subject (``sub``), each within its issuer.  A mark on a subject has a date:
+    tokens that were issued later are not revoked.  A token that does not say when it
+    was issued counts as issued before every mark.
+
+    The tokens of a `TokenIssuer` say when their session began, and that date counts:
+    a refresh that came after the mark does not save the session.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Revocations:
         self._issuers = issuers
         self._now = now
         self._is_instant = is_instant(getattr(store, "look", None))
+        self._issue_dates = IssueDates()
 
     @property
     def needs_loop(self) -> bool:
@@ -47,9 +53,9 @@ class Revocations:
         return any(needs_loop(getattr(self._store, name, None)) for name in METHODS)
 
     def ensure_live(self, token: Token) -> Awaitable[None] | None:
-        """Raise TokenRevoked, or RevocationsUnavailable where nobody can say.
+        """Raise TokenRevoked, or RevocationsUnavailable if the store cannot say.
 
-        Where something is returned, nobody can say before it has been awaited.
+        If this returns an awaitable, the check is not complete until it was awaited.
         """
         if self._store is None:
             return None
@@ -66,14 +72,27 @@ class Revocations:
                 raise _unavailable("look", error) from error
             if type(marks) is list and marks.count(None) == len(marks) == len(names):
                 return None  # as nearly always
-        return _ensure_older(names, marks, -math.inf if issued is None else issued)
+        return _ensure_older(names, marks, self._date_of(token))
 
     async def ensure_session_live(
-        self, issuer: str, sid: str, sub: str, issued: float
+        self, issuer: str, sid: str, sub: str, started: float
     ) -> None:
-        """Raise TokenRevoked where a session was ended since *issued*."""
+        """Raise TokenRevoked if a session that began at *started* was revoked."""
         names = (handle("sid", issuer, sid), handle("sub", issuer, sub))
-        await _ensure_older(names, self._look(names), issued)
+        leeway = self._issuers[issuer].policy.leeway
+        await _ensure_older(names, self._look(names), started - leeway)
+
+    async def start_of_session(self, issuer: str, sub: str, now: float) -> float:
+        """Return when a session that begins *now* counts as begun.
+
+        After "log out everywhere" that is just after the mark, by whatever clock the
+        mark was made, so that the new login works at once.
+        """
+        mark = await self._mark_on_subject(issuer, sub)
+        if mark is None:
+            return now
+        after = mark + self._issuers[issuer].policy.leeway + STEP_S
+        return max(now, round(after, 3))
 
     async def date_of(self, name: str) -> float | None:
         """When *name* was marked, or None.  Raise RevocationsUnavailable."""
@@ -113,10 +132,11 @@ class Revocations:
         await self._put("jti", trusted.issuer, jti, until, until)
 
     async def revoke_session(self, sid: str, issuer: str | None) -> None:
-        """Take back what was issued in a session, also by a clock that is ahead."""
-        trusted, now = self._issuer(issuer), self._now()
-        at = now + trusted.policy.leeway
-        await self._put("sid", trusted.issuer, sid, at, at + trusted.memory)
+        """Take back what was issued in a session, and what will be."""
+        trusted = self._issuer(issuer)
+        until = self._now() + trusted.policy.leeway + trusted.memory
+        # No login uses a sid again, so no clock has to be right for this.
+        await self._put("sid", trusted.issuer, sid, until, until)
 
     async def revoke_subject(
         self, sub: str, issuer: str | None, before: float | None
@@ -125,17 +145,34 @@ class Revocations:
         trusted, now = self._issuer(issuer), self._now()
         at = now if before is None else read_date("before", before)
         if before is None:
-            # Also a session that began just after a mark, by a clock that is ahead.
+            leeway = trusted.policy.leeway
+            at = self._issue_dates.at_least(trusted.issuer, now, leeway)
+            # A session may have begun just after an earlier mark.
             with suppress(RevocationsUnavailable):
-                at = await self.after_mark("sub", trusted.issuer, sub, now)
+                mark = await self._mark_on_subject(trusted.issuer, sub)
+                at = at if mark is None else max(at, mark + 2 * STEP_S)
         await self._put("sub", trusted.issuer, sub, at, max(at, now) + trusted.memory)
 
-    async def after_mark(
-        self, kind: Kind, issuer: str, value: str, now: float
-    ) -> float:
-        """*now*, or the first moment after a mark that stands."""
-        mark = await self.date_of(handle(kind, issuer, value))
-        return now if mark is None else max(now, mark + STEP_S)
+    def note_issue(self, issuer: str, issued: object) -> None:
+        """Note ``iat`` of a token whose signature was verified, valid yet or not."""
+        self._issue_dates.note(issuer, issued, self._now())
+
+    async def _mark_on_subject(self, issuer: str, sub: str) -> float | None:
+        """When *sub* was marked, also if our copy of the store does not say so yet."""
+        name = handle("sub", issuer, sub)
+        with suppress(RevocationsUnavailable):  # then our copy has to do
+            await self.is_used(name)
+        return await self.date_of(name)
+
+    def _date_of(self, token: Token) -> float:
+        """The date that marks on *token* are compared with."""
+        trusted = self._issuers[token["iss"]]
+        started = token.get("session_started_at")
+        if trusted.session_store is not None and isinstance(started, (int, float)):
+            # The mark may have been made by a clock that is behind the session's.
+            return started - trusted.policy.leeway
+        issued: float | None = token.get("iat")
+        return -math.inf if issued is None else issued
 
     def demand_store(self) -> Store:
         """Return the store.  Raise ValueError where nothing can be revoked."""
@@ -163,8 +200,11 @@ class Revocations:
             raise ValueError(f"{kind} must be a string that is not empty")
         try:
             await ask(store.put, handle(kind, issuer, value), at, until)
-        except Exception as error:  # whatever a store raises: nothing was revoked
-            raise _unavailable("put", error) from error
+        except Exception as error:  # whatever a store raises
+            # It may have written all the same, before its connection was reset.
+            raise RevocationsUnavailable(
+                f"put: {type(error).__name__}; it may not have been revoked; try again"
+            ) from error
 
     def _issuer(self, name: str | None) -> TrustedIssuer:
         if name is None and len(self._issuers) == 1:
@@ -195,7 +235,7 @@ def _nothing() -> None:
 
 
 async def _ensure_older(names: Sequence[str], marks: Any, issued: float) -> None:
-    """Raise TokenRevoked where one of *names* was marked since *issued*."""
+    """Raise TokenRevoked if one of *names* was marked at *issued* or later."""
     for name, mark in zip(names, await _dates(names, marks), strict=True):
         # Most issuers write whole seconds: in that of the mark, a token is older.
         if mark is not None and mark >= issued:

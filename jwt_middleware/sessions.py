@@ -71,17 +71,20 @@ class Sessions:
         self, subject: str, scopes: tuple[str, ...], claims: Mapping[str, Any]
     ) -> Grant:
         """Begin a session, as of now."""
-        now: float = int(self._now())
+        now = int(self._now())
+        started: float = now
         if self._store is not None:
-            # After "log out everywhere" in the same second, a new login is newer.
-            now = await self._revocations.after_mark("sub", self._issuer, subject, now)
+            started = await self._revocations.start_of_session(
+                self._issuer, subject, now
+            )
         return Grant(
             subject=subject,
             session_id=secrets.token_urlsafe(16),
             identifier=secrets.token_urlsafe(32),
             issued_at=now,
-            expires_at=int(now) + self._limits.idle_lifetime,
-            ends_at=int(now) + self._limits.lifetime,
+            started_at=started,
+            expires_at=now + self._limits.idle_lifetime,
+            ends_at=now + self._limits.lifetime,
             scopes=scopes,
             claims=claims,
         )
@@ -95,7 +98,7 @@ class Sessions:
         grant = self._refresh.read(refresh_token, self._now())
         try:
             await self._revocations.ensure_session_live(
-                self._issuer, grant.session_id, grant.subject, grant.issued_at
+                self._issuer, grant.session_id, grant.subject, grant.started_at
             )
         except TokenRevoked as error:
             raise InvalidGrant(str(error)) from error

@@ -14,6 +14,7 @@ from .jwk import read_algorithms
 from .keys import KeySource, StaticKeys
 from .options import TEXT, read_one_or_several, read_seconds, read_word, read_words
 from .policy import RFC9068_CLAIMS, Policy, media_type
+from .store import Store
 
 DEFAULT_TYPES = ("at+jwt", "JWT")
 MOST_LEEWAY = 300
@@ -60,6 +61,7 @@ class TrustedIssuer:
         "issuer",
         "oldest",
         "policy",
+        "session_store",
     )
 
     held: Held
@@ -92,6 +94,9 @@ class TrustedIssuer:
         )
         self.oldest = self.policy.max_lifetime + self.policy.leeway
         """Seconds after its ``iat`` until which a token may be accepted."""
+        self.session_store: Store | None = None
+        """Set by a `TokenIssuer`: the store of its sessions.  Its tokens then say when
+        their session began; that claim of any other issuer means nothing."""
 
     @property
     def keys(self) -> KeySource:

@@ -103,7 +103,9 @@ class Verifier:
         compact = read_jws(text, self._origins.headers)
         claims = read_json_object(compact.payload)
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
-        return await self._signed(compact, issuer), compact, claims
+        origin = await self._signed(compact, issuer)
+        self._revocations.note_issue(issuer.issuer, claims.get("iat"))
+        return origin, compact, claims
 
     async def _signed(self, compact: Compact, issuer: TrustedIssuer) -> Origin:
         """Return the origin of what an issuer has signed.  Raise BadSignature."""

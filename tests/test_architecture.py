@@ -18,6 +18,7 @@ PACKAGE = Path(jwt_middleware.__file__).parent
 FLOORS = (
     {
         "errors",
+        "issue_dates",
         "options",
         "bridge",
         "request",
@@ -71,6 +72,7 @@ FLOORS = (
     {"revocation", "origins"},
     {"cache"},
     {"verifier", "sessions", "access", "__main__"},
+    {"revoking"},
     {"authenticator", "issuer"},
     {"wsgi", "asgi", "renewal"},
     {"session_cookies", "flask", "starlette"},

@@ -491,7 +491,8 @@ def test_a_session_that_ends_while_it_is_refreshed_gives_nothing() -> None:
 
     class Slow(MemoryStore):
         def add(self, name: str, at: float, until: float) -> bool:
-            wall.now += 28800
+            if name.startswith("used "):
+                wall.now += 28800
             return super().add(name, at, until)
 
     issuer = TokenIssuer(URL, audience="app", key=KEY, store=Slow(wall), now=wall)

@@ -137,15 +137,16 @@ def test_the_mark_is_set_at_the_time_of_the_clock(door: Door, mint: Mint) -> Non
 def test_a_session_ends_also_for_an_issuer_whose_clock_is_ahead(
     door: Door, mint: Mint
 ) -> None:
-    """Nobody logs in again to a session, so its mark may lie ahead by the leeway."""
+    """Nobody logs in again to a session, so its mark is for its whole life."""
     door.auth.revoke_session("s1")
     assert is_revoked(door, mint(iat=30, sid="s1"))
     now = Clock(NOW)
     later = door.behind(authenticator(store=MemoryStore(now), now=now))
     later.auth.revoke_session("s1")
-    now.now += 2
-    assert is_revoked(later, mint(iat=30, sid="s1"))
-    assert not is_revoked(later, mint(iat=31, sid="s1"))
+    now.now += 60
+    for issued in (30, 31, 90):
+        assert is_revoked(later, mint(iat=issued, sid="s1"))
+    assert not is_revoked(later, mint(iat=31, sid="s2"))
 
 
 def test_an_earlier_before_takes_nothing_back_that_a_later_one_revoked(
@@ -501,7 +502,7 @@ def test_a_failing_store_changes_no_refusal_and_no_public_path(
 
 
 def test_a_revocation_that_failed_is_not_kept_quiet(mint: Mint) -> None:
-    """Whoever logs out has to know that nothing was revoked."""
+    """Whoever logs out has to know that the revocation may have failed."""
     auth = authenticator(store=Failing(OSError()))
     token = authenticator().authenticate(mint())
     ways: list[Callable[[], None]] = [
@@ -512,7 +513,7 @@ def test_a_revocation_that_failed_is_not_kept_quiet(mint: Mint) -> None:
         lambda: auth.revoke_subject("alice"),
     ]
     for revoke in ways:
-        with pytest.raises(RevocationsUnavailable, match=r"^put: OSError$"):
+        with pytest.raises(RevocationsUnavailable, match=r"^put: OSError; .* again$"):
             revoke()
 
 
