@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+
+from .grace import NO_READINGS
 
 Mark = tuple[bytes, float, float]
 """A key, its date and its end."""
@@ -16,23 +19,61 @@ KEY_OCTETS = 12
 DRAWERS = 256
 REMEMBERED = 300
 """Characters of a name whose hash is remembered."""
-KEPT_S = 3600
-"""For which marks that have ended are kept: our clock may be wrong, and put right."""
+LEAST_SECRET = 32
+"""Octets of a secret: fewer could be guessed."""
 SWEPT_AT_ONCE = 8
 """Drawers: a million marks are swept bit by bit, and nobody waits for long."""
 
 
-def key_of(name: str) -> bytes:
-    """Hash *name*, so that a store shows nobody's."""
-    return _remembered(name) if len(name) <= REMEMBERED else _hashed(name)
+def hash_with(secret: bytes) -> Callable[[str], bytes]:
+    """Return a function that hashes names with *secret*.
+
+    Without the secret, nobody can compare a hash with those of the names that they
+    know.  An empty secret leaves the hashes unkeyed.
+    """
+
+    def hashed(name: str) -> bytes:
+        octets = name.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(octets, digest_size=KEY_OCTETS, key=secret).digest()
+
+    remembered = lru_cache(maxsize=16_384)(hashed)  # a token comes again and again
+
+    def key_of(name: str) -> bytes:
+        return remembered(name) if len(name) <= REMEMBERED else hashed(name)
+
+    return key_of
 
 
-def _hashed(name: str) -> bytes:
-    octets = name.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(octets, digest_size=KEY_OCTETS).digest()
+key_of = hash_with(b"")
 
 
-_remembered = lru_cache(maxsize=16_384)(_hashed)  # a token comes again and again
+def read_secret(value: str | bytes | None) -> bytes:
+    """Return the secret that names are hashed with; empty if *value* is None.
+
+    BLAKE2b takes up to 64 octets, so a hash of *value* is its key.
+    """
+    if value is None:
+        return b""
+    if not isinstance(value, (str, bytes)):
+        raise ValueError(
+            f"secret must be bytes, a string or None, not {type(value).__name__}"
+        )
+    octets = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if len(octets) < LEAST_SECRET:
+        raise ValueError(
+            f"secret has {len(octets)} octets, and needs {LEAST_SECRET} random ones; "
+            "make it with secrets.token_bytes(32) and keep it in a file"
+        )
+    return hashlib.blake2b(octets, person=b"jwmw secret").digest()
+
+
+def fingerprint_of(secret: bytes) -> bytes:
+    """Return what tells stores with different secrets apart; empty for no secret."""
+    if not secret:
+        return b""
+    return hashlib.blake2b(
+        b"", digest_size=16, key=secret, person=b"jwmw which"
+    ).digest()
 
 
 class Marks:
@@ -43,8 +84,10 @@ class Marks:
     every full collection slow.  Reading takes no lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.lock = threading.Lock()
+        self._clock = clock
+        self._readings = NO_READINGS
         self._drawers: list[dict[bytes, complex]] = [{} for _ in range(DRAWERS)]
         self._next = 0
 
@@ -73,14 +116,18 @@ class Marks:
             for key, at, until in marks:
                 drawer = drawers[key[0]]
                 mark = complex(at, until)
-                if key in drawer or until <= now:
-                    mark = _merged(drawer.get(key), mark, now)  # type: ignore[assignment]
-                if mark is not None:
-                    drawer[key] = mark
+                if key in drawer:
+                    mark = _merged(drawer[key], mark, now) or drawer[key]
+                drawer[key] = mark
 
     def sweep(self, now: float) -> None:
-        """Drop the marks that ended long ago, of some drawers in turn."""
-        end = now - KEPT_S
+        """Drop the marks that ended long ago, of some drawers in turn.
+
+        *now* counts as one reading of the wall clock, which may be wrong.
+        """
+        with self.lock:
+            self._readings = self._readings.noted(now, self._clock())
+            end = self._readings.dropped_until
         for _ in range(SWEPT_AT_ONCE):
             with self.lock:
                 drawer = self._drawers[self._next]
@@ -111,8 +158,6 @@ def _merged(old: complex | None, new: complex, now: float) -> complex | None:
     Of two that stand, the later date and end remain; what has ended says nothing of
     what stands.
     """
-    if new.imag <= now - KEPT_S:
-        return None
     if old is None or old.imag <= now < new.imag:
         return new
     if new.imag <= now < old.imag:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .fork import rest_during_fork
-from .marks import KEPT_S
+from .grace import NO_READINGS, Readings
 from .replica import Replica
 
 SCHEMA = (
@@ -22,6 +22,7 @@ SCHEMA = (
         until REAL NOT NULL
     )""",
     "CREATE INDEX IF NOT EXISTS ends ON marks (until)",
+    "CREATE TABLE IF NOT EXISTS readings (began REAL, lowest REAL, lowest_before REAL)",
     "PRAGMA application_id = 0x6A776D77",
 )
 APPLICATION_ID = 0x6A776D77
@@ -30,6 +31,8 @@ STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
 INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
 SWEEP = """DELETE FROM marks
 WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
+READINGS = "SELECT began, lowest, lowest_before FROM readings"
+NOTE = "INSERT INTO readings VALUES (?, ?, ?)"
 NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
 POLL_S = 0.03
@@ -49,8 +52,9 @@ class MarksFile:
     hold: so they are closed before one, and opened anew where they are needed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path.absolute()
+        self._clock = clock
         try:
             _make(self._path)
         except sqlite3.Error as error:
@@ -76,7 +80,7 @@ class MarksFile:
     ) -> tuple[float, float] | None:
         """Mark *key* if it is not; else return the date and end that stand."""
         with self.writing() as db:
-            _sweep(db, now)
+            _sweep(db, now, self._clock())
             stood = _standing(db, key, now)
             if stood is None and until > now:
                 _insert(db, key, at, until)
@@ -85,7 +89,7 @@ class MarksFile:
     def put(self, key: bytes, at: float, until: float, now: float) -> None:
         """Mark *key*; of a mark that stands, the later date and end remain."""
         with self.writing() as db:
-            _sweep(db, now)
+            _sweep(db, now, self._clock())
             standing_at, standing_until = _standing(db, key, now) or (at, until)
             # Also one that has ended by our clock, which may be wrong.
             _insert(db, key, max(at, standing_at), max(until, standing_until))
@@ -231,8 +235,19 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode=WAL")
 
 
-def _sweep(db: sqlite3.Connection, now: float) -> None:
-    db.execute(SWEEP, (now - KEPT_S, SWEPT_AT_ONCE))
+def _sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
+    """Drop some of the marks that ended long ago, by what all workers have seen.
+
+    The readings of the clocks are kept in the file: a worker that lives for a few
+    minutes only would never know enough by itself.
+    """
+    found = db.execute(READINGS).fetchone()
+    readings = Readings(*found) if found else NO_READINGS
+    noted = readings.noted(wall, monotonic)
+    if noted is not readings:
+        db.execute("DELETE FROM readings")
+        db.execute(NOTE, noted)
+    db.execute(SWEEP, (noted.dropped_until, SWEPT_AT_ONCE))
 
 
 def _standing(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
-from .bridge import Latch, instant
+from .bridge import Latch, ask, instant
 from .errors import shown
 from .fork import start_anew_after_fork
 from .marks import Mark, Marks, key_of
@@ -25,6 +25,8 @@ FIRST_COPY_S = 3.0
 """The longest wait for the first copy, unless that is known to fail."""
 SWEEP_S = 1.0
 CLOSE_S = 5.0
+CATCH_UP_S = 3.0
+"""The longest wait, in seconds, for a look that reads the store itself."""
 
 
 class Stale(Exception):
@@ -38,13 +40,30 @@ class Feed(Protocol):
         """Call `merge` and `confirm` of *replica* until *stop* is set, or raise."""
         ...
 
+    # A feed may also have
+    #     poll(self, replica)
+    # which reads what is new once, in the calling thread, and calls `merge` and
+    # `confirm`, or raises.  It may run beside `run` and beside another `poll`, and
+    # must end within seconds.  A look that finds the copy stale calls it: the thread
+    # of the feed may just have had no turn, if other threads keep the CPU busy.
+
+
+class _CatchingUp:
+    """One reading of the store by a look; others wait for it until a moment."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.ended = Latch()
+
 
 class Replica:
     """A copy of marks, fed by a thread, with a promise on how old it may be.
 
     A look is a look into memory.  The thread begins with the first one, in the
-    process that looks.  Where nothing was heard for *max_staleness* seconds, a look
-    raises `Stale`; with *passes_stale* it answers by what is held, and that is logged.
+    process that looks.  If nothing was heard for *max_staleness* seconds, a look reads
+    the store itself, if the feed can do that.  If that does not help, it raises
+    `Stale`; with *passes_stale* it answers by what is held, and that is logged.
+    *key_of* hashes a name.
     """
 
     def __init__(
@@ -55,8 +74,10 @@ class Replica:
         passes_stale: bool,
         now: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        key_of: Callable[[str], bytes] = key_of,
     ) -> None:
-        self.marks = Marks()
+        self.marks = Marks(clock)
+        self._key_of = key_of
         self.now = now
         self.clock = clock
         self._feed = feed
@@ -69,7 +90,10 @@ class Replica:
         self._loaded = Latch()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._ending: threading.Thread | None = None
+        """The thread before, which may not have ended yet."""
+        self._catching_up: _CatchingUp | None = None
+        self._lock = threading.Lock()  # never held while anything waits
         self._watchers = Watchers()
         start_anew_after_fork(self)
 
@@ -82,6 +106,8 @@ class Replica:
             self._begin()
         if not self._loaded.is_open:
             return self._first_look(names)
+        if self.clock() - self.as_of > self._max_staleness:
+            return self._late_look(names)
         return self._look(names)
 
     def merge(self, key: bytes, at: float, until: float) -> None:
@@ -119,38 +145,57 @@ class Replica:
         What is returned ends that.  Look once more afterwards: a mark may have come
         just before.
         """
-        return self._watchers.add([key_of(name) for name in names], call)
+        return self._watchers.add([self._key_of(name) for name in names], call)
 
     def close(self) -> None:
         """Stop the thread; a later look begins anew, with the marks that are held."""
-        with self._starting:  # or what begins just now is forgotten, and none after it
-            self._stop.set()
-            if self._thread is not None:
-                self._thread.join(CLOSE_S)
+        with self._lock:
+            thread, stop = self._thread, self._stop
+        stop.set()
+        if thread is not None and thread.is_alive():
+            thread.join(CLOSE_S)
+        with self._lock:
+            if self._thread is not thread:  # another caller has closed it meanwhile
+                return
             loaded = self._loaded
             self._forget()
+            self._ending = thread
         loaded.open()  # who waits for this copy begins anew
 
     def start_anew(self) -> None:
         self.marks.lock = threading.Lock()
-        self._starting = threading.Lock()
+        self._lock, self._ending = threading.Lock(), None
         self._watchers = Watchers()  # those there were are of the parent's loops
         self._forget()
 
     def _forget(self) -> None:
         self._thread, self._stop, self._loaded = None, threading.Event(), Latch()
         self.as_of, self._is_failing = -math.inf, False
+        self._catching_up = None
 
     def _begin(self) -> None:
-        with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, args=(self._stop,), daemon=True
-                )
-                thread.start()
-                self._thread = thread
+        """Start the thread, unless another caller does.
 
-    def _run(self, stop: threading.Event) -> None:
+        The lock is not held meanwhile: `Thread.start` waits, and under gevent another
+        greenlet runs then, which may need the lock.
+        """
+        with self._lock:
+            if self._thread is not None:
+                return
+            arguments = self._stop, self._ending
+            thread = threading.Thread(target=self._run, args=arguments, daemon=True)
+            self._thread = thread
+        try:
+            thread.start()
+        except BaseException:  # the process has too many: the next look tries again
+            with self._lock:
+                if self._thread is thread:
+                    self._thread = None
+            raise
+
+    def _run(self, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None and before.is_alive():  # a feed is run by one at a time
+            before.join()
         wait = 0.0
         while not stop.is_set():
             begun = self.clock()
@@ -173,9 +218,37 @@ class Replica:
         if not self._is_failing:
             await loaded.wait(min(self._max_staleness, FIRST_COPY_S))
         if loaded is self._loaded:
-            return self._look(names)
+            return await self._late_look(names)
         answer = self.look(names)  # it was closed meanwhile
         return await answer if inspect.isawaitable(answer) else answer
+
+    async def _late_look(self, names: Sequence[str]) -> Sequence[float | None]:
+        """Read the store for this look, unless that is known to fail."""
+        is_late = self.clock() - self.as_of > self._max_staleness
+        if is_late and not self._is_failing and hasattr(self._feed, "poll"):
+            await self._catch_up()
+        return self._look(names)
+
+    async def _catch_up(self) -> None:
+        """Have the feed read what is new.  One caller does so, for all who wait."""
+        with self._lock:
+            current = self._catching_up
+            if current is None:
+                mine = self._catching_up = _CatchingUp(self.clock() + CATCH_UP_S)
+        if current is not None:
+            await current.ended.wait(max(0.0, current.until - self.clock()))
+            return
+        try:
+            await ask(self._poll)
+        finally:
+            self._catching_up = None
+            mine.ended.open()
+
+    def _poll(self) -> None:
+        try:
+            self._feed.poll(self)  # type: ignore[attr-defined]
+        except Exception as error:  # of a library, or of a disk
+            self._fail(error)
 
     def _look(self, names: Sequence[str]) -> Sequence[float | None]:
         age = self.clock() - self.as_of
@@ -183,5 +256,5 @@ class Replica:
             if not self._passes_stale:
                 raise Stale(f"the last that was heard is {age:.1f} seconds old")
             logger.warning("passed by marks that are %.1f seconds old", age)
-        now, look = self.now(), self.marks.look
+        now, look, key_of = self.now(), self.marks.look, self._key_of
         return [look(key_of(name), now) for name in names]

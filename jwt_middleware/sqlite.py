@@ -22,7 +22,8 @@ class SQLiteStore:
     reads no file; what one worker marks, the others see within a tenth of a second.
     Where the file cannot be read for *max_staleness* seconds, requests with a token
     are answered 503.  What cannot be written to the disk is not revoked: `put` raises.
-    Not for network file systems, where SQLite's locks do not hold.
+    Not for network file systems, where SQLite's locks do not hold.  *now* is the wall
+    clock, by which marks end; *clock* is a monotonic one, the same for all processes.
 
     Raises ValueError where the file cannot be made, or is another program's.
     """
@@ -33,10 +34,11 @@ class SQLiteStore:
         *,
         max_staleness: float = 2.0,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(path, (str, Path)) or str(path) == ":memory:":
             raise ValueError("path is that of a file; in memory it is MemoryStore()")
-        self._file = MarksFile(Path(path))
+        self._file = MarksFile(Path(path), clock)
         self._now = read_clock(now)
         self._replica = Replica(
             self._file,
@@ -45,6 +47,7 @@ class SQLiteStore:
             ),
             passes_stale=False,
             now=self._now,
+            clock=clock,
         )
 
     def add(self, name: str, at: float, until: float) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from .bridge import instant
+from .fork import rest_during_fork, start_anew_after_fork
+from .grace import NO_READINGS
 from .watchers import Watchers
 
 
@@ -52,32 +54,47 @@ class MemoryStore:
     >>> [store.add("used j1", at=0, until=4e9) for _ in range(2)]
     [True, False]
 
-    Another worker does not see them.  Marks that ended are dropped at the next
-    write, so memory is bounded by what is marked at a time.
+    Another worker does not see them.  Marks that ended an hour or two ago are dropped
+    at the next write, so memory is bounded by what is marked at a time.  *now* is the
+    wall clock, by which marks end; *clock* is a monotonic one.  Marks are dropped only
+    if the wall clock was past their end for an hour of the monotonic clock: a wall
+    clock may jump ahead and be put right again.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._now = now
+        self._clock = clock
+        self._readings = NO_READINGS
         self._lock = threading.Lock()
         self._marks: dict[str, tuple[float, float]] = {}
         self._ends: list[tuple[float, str]] = []  # one entry for each name
         self._watchers = Watchers()
+        rest_during_fork(self)
+        start_anew_after_fork(self)
 
     @instant
     def add(self, name: str, at: float, until: float) -> bool:
         with self._lock:
-            self._forget()
-            if name in self._marks:
+            now = self._forget()
+            if self._stands(name, now):
                 return False
-            self._set(name, at, until)
+            if until > now:
+                self._set(name, at, until)
         self._watchers.call(name)
         return True
 
     @instant
     def put(self, name: str, at: float, until: float) -> None:
         with self._lock:
-            self._forget()
-            standing_at, standing_until = self._marks.get(name, (at, until))
+            now = self._forget()
+            standing_at, standing_until = at, until
+            if self._stands(name, now):
+                standing_at, standing_until = self._marks[name]
             self._set(name, max(at, standing_at), max(until, standing_until))
         self._watchers.call(name)
 
@@ -100,20 +117,37 @@ class MemoryStore:
 
     @property
     def size(self) -> int:
-        """Marks in memory, those that ended since the last write included."""
+        """Marks in memory, those that ended and are not dropped yet included."""
         return len(self._marks)
+
+    def rest(self) -> None:
+        self._lock.acquire()
+
+    def go_on(self) -> None:
+        self._lock.release()
+
+    def start_anew(self) -> None:
+        self._watchers = Watchers()  # those there were are of the parent's loops
+
+    def _stands(self, name: str, now: float) -> bool:
+        mark = self._marks.get(name)
+        return mark is not None and mark[1] > now
 
     def _set(self, name: str, at: float, until: float) -> None:
         if name not in self._marks:
             heapq.heappush(self._ends, (until, name))
         self._marks[name] = (at, until)
 
-    def _forget(self) -> None:
+    def _forget(self) -> float:
+        """Drop what ended long ago.  Return the time."""
         now = self._now()
-        while self._ends and self._ends[0][0] <= now:
+        self._readings = self._readings.noted(now, self._clock())
+        end = self._readings.dropped_until
+        while self._ends and self._ends[0][0] <= end:
             _, name = heapq.heappop(self._ends)
             until = self._marks[name][1]
-            if until > now:  # put again meanwhile, with a later end
+            if until > end:  # put again meanwhile, with a later end
                 heapq.heappush(self._ends, (until, name))
             else:
                 del self._marks[name]
+        return now

@@ -24,6 +24,8 @@ from .store import Store
 NOW = 3_000_000_000.0
 """In the year 2065: stores whose servers have a clock end nothing before."""
 THREADS = 16
+AHEAD_S = 30 * 3600.0
+"""More than a day, and not a whole number of them."""
 
 
 class Clock:
@@ -156,6 +158,25 @@ class StoreSuite:
         self.call(store.put, "a", 5.0, NOW)
         assert self.look(store, "a") == [None]
         assert self.call(store.add, "a", 5.0, NOW + 1) is True
+
+    def test_a_clock_that_was_ahead_for_a_while_ends_nothing(
+        self, store: Store, clock: Clock
+    ) -> None:
+        """A machine that resumes may be hours ahead until its clock is put right.
+
+        What was revoked stays revoked and what was used stays used, also if the store
+        was written to meanwhile, which is when many stores drop what has ended.
+        """
+        self.call(store.put, "revoked", 1.0, NOW + 10)
+        self.call(store.add, "used", 2.0, NOW + 10)
+        clock.now += AHEAD_S
+        for number in range(40):
+            self.call(store.put, f"other {number}", 3.0, NOW + AHEAD_S + 10)
+            self.call(store.add, f"another {number}", 3.0, NOW + AHEAD_S + 10)
+            self.look(store, "revoked", "used")
+        clock.now -= AHEAD_S
+        assert self.call(store.add, "used", 4.0, NOW + 10) is False
+        assert self.look(store, "revoked", "used") == [1.0, 2.0]
 
     def test_one_of_many_adds_at_a_time_succeeds(self, store: Store) -> None:
         """Atomic: a proof that is replayed in the same instant is seen once."""

@@ -26,6 +26,7 @@ FLOORS = (
         "strength",
         "connect",
         "fork",
+        "grace",
         "watchers",
         "pair",
         "signatures",

@@ -21,8 +21,16 @@ import trio
 import trio.testing
 
 from jwt_middleware.bridge import ask, run
-from jwt_middleware.marks import DRAWERS, KEPT_S, SWEPT_AT_ONCE, key_of
-from jwt_middleware.replica import FIRST_WAIT_S, LONGEST_WAIT_S, SWEEP_S, Replica, Stale
+from jwt_middleware.grace import KEPT_S
+from jwt_middleware.marks import DRAWERS, SWEPT_AT_ONCE, key_of
+from jwt_middleware.replica import (
+    CATCH_UP_S,
+    FIRST_WAIT_S,
+    LONGEST_WAIT_S,
+    SWEEP_S,
+    Replica,
+    Stale,
+)
 
 from .carriers import LOOPS, Carry, by_trio
 from .children import THREADS, at_once, in_child
@@ -421,7 +429,11 @@ def test_marks_that_ended_are_dropped_bit_by_bit(bench: Bench) -> None:
     for number in range(500):
         bench.mark(f"{number}", until=NOW + 1)
     bench.mark("stays", 7.0, until=inf)
-    bench.wall.now += 1 + KEPT_S
+    bench.wall.now += 1
+    for _ in range(2):
+        bench.clock.now += KEPT_S
+        bench.confirm()
+    assert len(bench.replica.marks) > 450, "one sweep does not drop all"
     sizes = []
     for _ in range(DRAWERS // SWEPT_AT_ONCE):
         bench.clock.now += SWEEP_S
@@ -671,3 +683,247 @@ def test_a_look_that_waits_while_the_store_is_closed_begins_anew(bench: Bench) -
         bench.mark("a", 7.0)
         bench.confirm()
         assert looking.result(TIMEOUT_S) == [7.0]
+
+
+# Locks, and threads that come and go
+
+
+def test_no_lock_is_held_while_the_thread_starts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Thread.start` waits; under gevent other greenlets run then, and look as well."""
+    start, seen = threading.Thread.start, []
+
+    def slow_start(thread: threading.Thread) -> None:
+        if thread is bench.replica._thread:
+            seen.append(at_once_with_a_limit(bench.replica.look, []))
+        start(thread)
+
+    def at_once_with_a_limit(look: Callable[..., Any], names: Sequence[str]) -> bool:
+        other = threading.Thread(target=lambda: look(names).close(), daemon=True)
+        other.start()
+        other.join(TIMEOUT_S)
+        return not other.is_alive()
+
+    monkeypatch.setattr(threading.Thread, "start", slow_start)
+    bench.load()
+    assert seen == [True]
+    assert len(bench.feed.runs) == 1
+
+
+def test_no_lock_is_held_while_a_close_waits_for_the_thread(bench: Bench) -> None:
+    """Who looks meanwhile goes by what is held."""
+    go_on, reached = threading.Event(), threading.Event()
+
+    def hang(_: Replica) -> None:
+        reached.set()
+        go_on.wait(TIMEOUT_S)
+
+    bench.load()
+    bench.mark("a", 7.0)
+    bench.feed.orders.put(hang)
+    assert reached.wait(TIMEOUT_S)
+    with ThreadPoolExecutor(2) as pool:
+        closing = pool.submit(bench.replica.close)
+        while not bench.replica._stop.is_set():
+            pass
+        looked = pool.submit(bench.look, "a").result(TIMEOUT_S)
+        assert not closing.done()
+        go_on.set()
+        closing.result(TIMEOUT_S)
+    assert looked == [7.0]
+
+
+def test_a_thread_that_does_not_end_is_waited_for_by_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feed is run by one thread at a time."""
+    monkeypatch.setattr("jwt_middleware.replica.CLOSE_S", 0.01)
+    go_on, reached = threading.Event(), threading.Event()
+
+    def hang(_: Replica) -> None:
+        reached.set()
+        go_on.wait(TIMEOUT_S)
+
+    bench.load()
+    bench.feed.orders.put(hang)
+    assert reached.wait(TIMEOUT_S)
+    bench.replica.close()
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(bench.look, "a")
+        while bench.replica._thread is None:
+            pass
+        assert len(bench.feed.runs) == 1
+        bench.feed.orders.put(lambda replica: replica.confirm(bench.clock()))
+        go_on.set()
+        assert looking.result(TIMEOUT_S) == [None]
+    assert len(bench.feed.runs) == 2
+
+
+def test_a_close_beside_another_does_nothing_twice(bench: Bench) -> None:
+    go_on, reached = threading.Event(), threading.Event()
+
+    def hang(_: Replica) -> None:
+        reached.set()
+        go_on.wait(TIMEOUT_S)
+
+    bench.load()
+    bench.feed.orders.put(hang)
+    assert reached.wait(TIMEOUT_S)
+    with ThreadPoolExecutor(4) as pool:
+        closings = [pool.submit(bench.replica.close) for _ in range(4)]
+        go_on.set()
+        for closing in closings:
+            closing.result(TIMEOUT_S)
+    bench.load()
+    assert bench.look("a") == [None]
+
+
+# A look that reads the store itself
+
+
+class PolledFeed(HandFeed):
+    """Can also be read by a look; *reads* says what then happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls: list[threading.Thread] = []
+        self.reads: Order = lambda replica: replica.confirm(replica.clock())
+
+    def poll(self, replica: Replica) -> None:
+        self.polls.append(threading.current_thread())
+        self.reads(replica)
+
+
+@pytest.fixture
+def polled() -> Any:
+    one = Bench()
+    one.feed = one.replica._feed = PolledFeed()
+    yield one
+    one.replica.close()
+
+
+def test_a_look_that_finds_the_copy_stale_reads_the_store(polled: Bench) -> None:
+    """The thread that feeds it may have had no turn, beside busy threads."""
+    polled.load()
+    polled.clock.now += STALENESS_S
+    assert polled.look("a") == [None]
+    assert polled.feed.polls == []  # type: ignore[attr-defined]
+    polled.clock.now += 1
+
+    def read(replica: Replica) -> None:
+        replica.merge(key_of("a"), 7.0, NOW + 9)
+        replica.confirm(replica.clock())
+
+    polled.feed.reads = read  # type: ignore[attr-defined]
+    assert polled.look("a") == [7.0]
+    assert polled.look("a") == [7.0]
+    assert polled.feed.polls == [threading.current_thread()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_under_a_loop_a_thread_reads_the_store(polled: Bench, carry: Carry) -> None:
+    polled.load()
+    polled.clock.now += STALENESS_S + 1
+    assert carry(ask(polled.replica.look, ["a"])) == [None]
+    (reader,) = polled.feed.polls  # type: ignore[attr-defined]
+    assert reader is not threading.current_thread()
+
+
+def test_a_reading_that_helps_nothing_is_stale(polled: Bench) -> None:
+    polled.load()
+    polled.clock.now += STALENESS_S + 1
+    polled.feed.reads = lambda _: None  # type: ignore[attr-defined]
+    with pytest.raises(Stale):
+        polled.look("a")
+
+
+def test_a_reading_that_fails_is_tried_once_until_the_feed_works_again(
+    polled: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is away for long costs no request a wait."""
+
+    def fail(_: Replica) -> None:
+        raise OSError("the disk is gone")
+
+    polled.load()
+    polled.clock.now += STALENESS_S + 1
+    polled.feed.reads = fail  # type: ignore[attr-defined]
+    for _ in range(3):
+        with pytest.raises(Stale):
+            polled.look("a")
+    assert len(polled.feed.polls) == 1  # type: ignore[attr-defined]
+    assert caplog.text.count("the disk is gone") == 1
+    polled.confirm()
+    assert polled.look("a") == [None]
+
+
+@pytest.mark.parametrize("carry", [run, *LOOPS])
+def test_one_look_reads_and_the_others_wait_for_it(polled: Bench, carry: Carry) -> None:
+    go_on, reached = threading.Event(), threading.Event()
+
+    def read(replica: Replica) -> None:
+        reached.set()
+        go_on.wait(TIMEOUT_S)
+        replica.merge(key_of("a"), 7.0, NOW + 9)
+        replica.confirm(replica.clock())
+
+    polled.load()
+    polled.clock.now += STALENESS_S + 1
+    polled.feed.reads = read  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(polled.look, "a")
+        assert reached.wait(TIMEOUT_S)
+        others = [pool.submit(carry, ask(polled.replica.look, ["a"])) for _ in range(3)]
+        assert not any(other.done() for other in others)
+        go_on.set()
+        assert first.result(TIMEOUT_S) == [7.0]
+        assert [other.result(TIMEOUT_S) for other in others] == [[7.0]] * 3
+    assert len(polled.feed.polls) == 1  # type: ignore[attr-defined]
+
+
+def test_who_comes_while_a_reading_hangs_is_told_at_once(polled: Bench) -> None:
+    """The longest wait counts from when the reading began."""
+    go_on, reached = threading.Event(), threading.Event()
+
+    def read(_: Replica) -> None:
+        reached.set()
+        go_on.wait(TIMEOUT_S)
+
+    polled.load()
+    polled.clock.now += STALENESS_S + 1
+    polled.feed.reads = read  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(polled.look, "a")
+        assert reached.wait(TIMEOUT_S)
+        polled.clock.now += CATCH_UP_S
+        with pytest.raises(Stale):
+            polled.look("a")
+        assert not first.done()
+        go_on.set()
+        assert isinstance(first.exception(TIMEOUT_S), Stale)
+
+
+def test_of_two_who_begin_one_starts_the_thread(bench: Bench) -> None:
+    bench.load()
+    bench.replica._begin()
+    assert len(bench.feed.runs) == 1
+
+
+def test_a_thread_that_cannot_start_leaves_the_next_one_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may be closed, and be used again, while the start fails."""
+    with monkeypatch.context() as full:
+
+        def refuse(_: threading.Thread) -> None:
+            bench.replica.close()
+            full.undo()
+            bench.load()
+            raise RuntimeError("can't start new thread")
+
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            bench.look("a")
+    assert bench.look("a") == [None]
+    assert len(bench.feed.runs) == 1

@@ -25,7 +25,7 @@ import pytest
 from jwt_middleware import marks_file
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import RevocationsUnavailable
-from jwt_middleware.marks import KEPT_S
+from jwt_middleware.grace import KEPT_S
 from jwt_middleware.marks_file import POLL_S, SWEPT_AT_ONCE, WAIT_S
 from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.store import Store
@@ -196,21 +196,38 @@ def test_no_name_is_in_the_file(opened: Open, path: Path) -> None:
 
 
 def test_marks_that_ended_leave_the_file(opened: Open, path: Path) -> None:
-    """With each write, and with none for too long."""
-    wall = Clock()
-    store, count = opened(now=wall), 3 * SWEPT_AT_ONCE
+    """After the grace, with each write, and with none for too long."""
+    wall, monotonic = Clock(), Clock(time.monotonic())
+    store, count = opened(now=wall, clock=monotonic), 3 * SWEPT_AT_ONCE
     with closing(sqlite3.connect(path)) as db, db:
         rows = [(b"%012d" % number, 1.0, NOW + 1) for number in range(count)]
         db.executemany("INSERT INTO marks (key, at, until) VALUES (?, ?, ?)", rows)
     for number in range(5):
         store.put(f"stays {number}", 1.0, FAR)
     assert ensure_sound(path) == count + 5
-    wall.now += 1 + KEPT_S
+    wall.now += 1
+    for _ in range(2):
+        store.add("only asked", 0, 0)
+        assert ensure_sound(path) == count + 5
+        monotonic.now += KEPT_S
     for left in (2 * SWEPT_AT_ONCE, SWEPT_AT_ONCE, 0, 0):
         store.put("stays 1", 1.0, FAR)
         assert ensure_sound(path) == left + 5
     wall.now = FAR - 1
     assert look(store, *(f"stays {number}" for number in range(5))) == [1.0] * 5
+
+
+def test_marks_that_ended_leave_the_file_of_workers_that_live_for_minutes(
+    path: Path,
+) -> None:
+    """What one worker saw of the clocks, the next one goes on from."""
+    wall, monotonic = Clock(), Clock(1_000.0)
+    for turn in range(30):
+        with closing(SQLiteStore(path, now=wall, clock=monotonic)) as store:
+            store.put(f"{turn}", 1.0, NOW + 1)
+            wall.now += 600
+            monotonic.now += 600
+    assert ensure_sound(path) <= 1 + 2 * KEPT_S / 600
 
 
 def test_a_name_that_is_put_often_takes_the_room_of_one(
