@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from .fork import rest_during_fork
-from .grace import NO_READINGS, Readings
+from .marks_table import ASK_MS, WAIT_S, insert, make, patiently, standing, sweep
 from .replica import Replica
 
-SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS marks (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        key BLOB NOT NULL UNIQUE,
-        at REAL NOT NULL,
-        until REAL NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS ends ON marks (until)",
-    "CREATE TABLE IF NOT EXISTS readings (began REAL, lowest REAL, lowest_before REAL)",
-    "PRAGMA application_id = 0x6A776D77",
-)
-APPLICATION_ID = 0x6A776D77
-"""``jwmw``: tells the file from another program's."""
-STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
-INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
-SWEEP = """DELETE FROM marks
-WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
-READINGS = "SELECT began, lowest, lowest_before FROM readings"
-NOTE = "INSERT INTO readings VALUES (?, ?, ?)"
 NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
 POLL_S = 0.03
-WAIT_S = 1.0
-"""The longest wait for other writers of this process, and then for those of others."""
-MAKE_S = 10.0
-ASK_MS = 5
-SWEPT_AT_ONCE = 1000
-
-T = TypeVar("T")
 
 
 class MarksFile:
@@ -56,7 +28,7 @@ class MarksFile:
         self._path = path.absolute()
         self._clock = clock
         try:
-            _make(self._path)
+            make(self._path)
         except sqlite3.Error as error:
             raise ValueError(f"{str(path)!r} cannot be a store: {error}") from error
         self._reader, self._writer = _Seat(self._path), _Seat(self._path)
@@ -80,19 +52,19 @@ class MarksFile:
     ) -> tuple[float, float] | None:
         """Mark *key* if it is not; else return the date and end that stand."""
         with self.writing() as db:
-            _sweep(db, now, self._clock())
-            stood = _standing(db, key, now)
+            sweep(db, now, self._clock())
+            stood = standing(db, key, now)
             if stood is None and until > now:
-                _insert(db, key, at, until)
+                insert(db, key, at, until)
         return stood
 
     def put(self, key: bytes, at: float, until: float, now: float) -> None:
         """Mark *key*; of a mark that stands, the later date and end remain."""
         with self.writing() as db:
-            _sweep(db, now, self._clock())
-            standing_at, standing_until = _standing(db, key, now) or (at, until)
+            sweep(db, now, self._clock())
+            standing_at, standing_until = standing(db, key, now) or (at, until)
             # Also one that has ended by our clock, which may be wrong.
-            _insert(db, key, max(at, standing_at), max(until, standing_until))
+            insert(db, key, max(at, standing_at), max(until, standing_until))
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -182,7 +154,7 @@ class _Connection:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         self.db.execute("PRAGMA synchronous=FULL")  # a power cut must not un-revoke
         self.db.execute(f"PRAGMA busy_timeout={ASK_MS}")
-        _patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
+        patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
         yield self.db
         self.db.execute("COMMIT")
 
@@ -190,73 +162,3 @@ class _Connection:
 def _inode(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def _make(path: Path) -> None:
-    """Make the file, or ensure that it is a store's.  Raise sqlite3.Error.
-
-    All workers of an application may do so at once, and SQLite does not wait for a
-    lock in every case.
-    """
-
-    def make() -> None:
-        with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as db:
-            _prepare(db)
-
-    _patiently(MAKE_S, make)
-
-
-def _patiently(seconds: float, do: Callable[[], T]) -> T:
-    """Try for some seconds what SQLite may be too busy for.
-
-    Often: SQLite itself waits longer from one try to the next, so that a process that
-    writes without a pause would keep all others out.
-    """
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return do()
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() > until:
-                raise
-        time.sleep(ASK_MS / 1000)
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's")
-    for statement in SCHEMA:
-        db.execute(statement)
-    db.execute("COMMIT")
-    db.execute("PRAGMA journal_mode=WAL")
-
-
-def _sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
-    """Drop some of the marks that ended long ago, by what all workers have seen.
-
-    The readings of the clocks are kept in the file: a worker that lives for a few
-    minutes only would never know enough by itself.
-    """
-    found = db.execute(READINGS).fetchone()
-    readings = Readings(*found) if found else NO_READINGS
-    noted = readings.noted(wall, monotonic)
-    if noted is not readings:
-        db.execute("DELETE FROM readings")
-        db.execute(NOTE, noted)
-    db.execute(SWEEP, (noted.dropped_until, SWEPT_AT_ONCE))
-
-
-def _standing(
-    db: sqlite3.Connection, key: bytes, now: float
-) -> tuple[float, float] | None:
-    found: tuple[float, float] | None = db.execute(STANDING, (key, now)).fetchone()
-    return found
-
-
-def _insert(db: sqlite3.Connection, key: bytes, at: float, until: float) -> None:
-    """In the place of what stands, and as the newest, so that it is read anew."""
-    db.execute(INSERT, (key, at, until))

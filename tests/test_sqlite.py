@@ -22,11 +22,12 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import marks_file
+from jwt_middleware import marks_table
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import RevocationsUnavailable
 from jwt_middleware.grace import KEPT_S
-from jwt_middleware.marks_file import POLL_S, SWEPT_AT_ONCE, WAIT_S
+from jwt_middleware.marks_file import POLL_S
+from jwt_middleware.marks_table import SWEPT_AT_ONCE, WAIT_S
 from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.store import Store
 
@@ -1056,8 +1057,8 @@ def test_a_repr_tells_the_file(path: Path) -> None:
 def test_a_file_that_stays_locked_is_told_of(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks_file, "MAKE_S", 0.0)
-    monkeypatch.setattr(marks_file, "WAIT_S", 0.0)
+    monkeypatch.setattr(marks_table, "MAKE_S", 0.0)
+    monkeypatch.setattr(marks_table, "WAIT_S", 0.0)
     SQLiteStore(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -1068,7 +1069,7 @@ def test_a_file_that_stays_locked_is_told_of(
 def test_a_file_that_is_locked_for_a_moment_is_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks_file, "WAIT_S", 0.0)
+    monkeypatch.setattr(marks_table, "WAIT_S", 0.0)
     SQLiteStore(path).close()
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as db,
