@@ -121,13 +121,16 @@ class MemoryStore:
         return len(self._marks)
 
     def rest(self) -> None:
+        """Let no thread write while the process forks."""
         self._lock.acquire()
 
     def go_on(self) -> None:
+        """Let threads write again, in the parent and in the child."""
         self._lock.release()
 
     def start_anew(self) -> None:
-        self._watchers = Watchers()  # those there were are of the parent's loops
+        """Forget who watches in the parent; called in the child."""
+        self._watchers = Watchers()
 
     def _stands(self, name: str, now: float) -> bool:
         mark = self._marks.get(name)
