@@ -36,7 +36,10 @@ FIXED: list[tuple[Callable[..., Any], str]] = [
     ),
     (jwt_middleware.BearerHeader, "(name='Authorization', scheme='Bearer')"),
     (jwt_middleware.Cookie, "(name='__Host-access', *, trusted_origins=())"),
-    (jwt_middleware.MemoryStore, "(now=<built-in function time>)"),
+    (
+        jwt_middleware.MemoryStore,
+        "(now=<built-in function time>, *, clock=<built-in function monotonic>)",
+    ),
     (jwt_middleware.StaticKeys, "(*keys)"),
     (jwt_middleware.current_token, "()"),
     (jwt_middleware.Key.from_pem, "(data, algorithm, kid=None)"),
