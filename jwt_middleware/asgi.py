@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -9,23 +10,27 @@ from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply, encoded
 from .credentials import Renewal
 from .ending import Ending
+from .errors import AuthError
 from .options import read_flag
 from .request import Request
-from .token import ANONYMOUS, KEY, Token, set_current_token
+from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""Any application: frameworks write the three types in ways of their own."""
 Headers = Sequence[tuple[bytes, bytes]]
 
-BEGINNINGS = (
+WITH_HEADERS = (
     "http.response.start",
     "websocket.accept",
     "websocket.http.response.start",
 )
 """The messages that carry the headers of an answer."""
+BEGINNINGS = (*WITH_HEADERS, "websocket.close")
+"""The messages after which there can be no other answer."""
 
 
 class JWTMiddleware:
@@ -35,8 +40,13 @@ class JWTMiddleware:
     >>> from starlette.middleware import Middleware
     >>> app = Starlette(middleware=[Middleware(JWTMiddleware, auth=auth)])
 
-    The app finds the `Token`, or None, in ``scope["jwt_middleware.token"]``; it is
-    also ``scope["user"]`` and ``scope["auth"]``, as Starlette expects them.
+    The app finds the `Token`, or None, in ``scope["jwt_middleware.token"]``.
+    ``scope["user"]`` and ``scope["auth"]`` are what Starlette expects of them.  All
+    three are written into the scope that the middleware was given, so that an outer
+    middleware, such as an access log, can read them afterwards.
+
+    An `AuthError` that *app* raises before its answer has begun is answered as one
+    of the middleware's own.
 
     A WebSocket is closed (1008) when its token expires or is revoked; with
     *end_responses*, a response that still goes on, such as a stream of events, is
@@ -61,21 +71,31 @@ class JWTMiddleware:
             # A protocol of tomorrow must not walk past the lock.
             raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
         set_current_token(None)  # the context may be that of the request before
-        headers = list(scope.get("headers", ()))  # an iterable, perhaps for one time
-        decision = await self.auth.decide(ScopeRequest(scope, headers))
+        headers = scope.get("headers", ())
+        if type(headers) is not list:  # an iterable, which perhaps can be read once
+            headers = scope["headers"] = list(headers)
+        # A copy: routers and inner middleware change the scope.
+        request = ScopeRequest({**scope}, headers)
+        decision = await self.auth.decide(request)
         if isinstance(decision, Reply):
             await send_reply(decision, scope, receive, send)
             return
         set_current_token(decision.token)
-        inner = attached(scope, headers, decision.token)
+        attach(scope, decision.token)
         app = self.app
         if decision.renewal is not None:
             app = renewing(decision.renewal, app)
-        if decision.token is None or scope["type"] not in self._ends:
-            await app(inner, receive, send)
+        if decision.token is not None and scope["type"] in self._ends:
+            app = ending(self.auth, decision.token, app)
+        exchange = Exchange(scope["type"], receive, send)
+        try:
+            await app(scope, exchange.receive, exchange.send)
             return
-        ending = Ending(self.auth, decision.token, inner, receive, send)
-        await ending.run(app, inner)
+        except AuthError as error:
+            if exchange.has_begun:
+                raise
+            reply = self.auth.refuse(error, request)
+        await send_reply(reply, scope, exchange.receive_connect, send)
 
 
 class ScopeRequest(Request):
@@ -127,13 +147,22 @@ def renewing(renewal: Renewal, app: ASGIApp) -> ASGIApp:
 
     async def renewed(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
-            if message["type"] in BEGINNINGS:
+            if message["type"] in WITH_HEADERS:
                 message = await _completed(renewal, message)
             await send(message)
 
         await app(scope, receive, sending)
 
     return renewed
+
+
+def ending(auth: Authenticator, token: Token, app: ASGIApp) -> ASGIApp:
+    """*app*, of which a WebSocket or an answer ends when *token* does."""
+
+    async def ended(scope: Scope, receive: Receive, send: Send) -> None:
+        await Ending(auth, token, scope, receive, send).run(app, scope)
+
+    return ended
 
 
 async def _completed(renewal: Renewal, message: Message) -> Message:
@@ -145,13 +174,53 @@ async def _completed(renewal: Renewal, message: Message) -> Message:
     return {**message, "headers": encoded(completed)}
 
 
-def attached(scope: Scope, headers: Headers, token: Token | None) -> Scope:
-    """A copy of *scope* that holds *token*."""
-    if token is not None:
-        return {**scope, "headers": headers, KEY: token, "user": token, "auth": token}
-    # What an outer middleware set stays.
-    nobody = {"user": ANONYMOUS, "auth": ANONYMOUS}
-    return {**nobody, **scope, "headers": headers, KEY: None}
+_marked: Any = getattr(inspect, "markcoroutinefunction", lambda function: function)
+"""`inspect.markcoroutinefunction`, which Python 3.11 does not have."""
+
+
+class Exchange:
+    """The messages between a server and an application.
+
+    It *has_begun* when there can be no other answer than the one of the application.
+    """
+
+    __slots__ = ("_connect", "_receive", "_send", "has_begun", "receive")
+
+    def __init__(self, kind: str, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._connect: Message | None = None
+        self.has_begun = False
+        self.receive = receive if kind == "http" else self._receive_and_note
+
+    async def _receive_and_note(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.connect":
+            self._connect = message
+        return message
+
+    async def receive_connect(self) -> Message:
+        """Receive the ``websocket.connect``, which the application may have taken."""
+        return self._connect or await self._receive()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        # Not a coroutine function, which would cost every message a frame.
+        if not self.has_begun:
+            self.has_begun = message["type"] in BEGINNINGS
+        return self._send(message)
+
+    send = _marked(send)  # asgiref warns of a function that is not one
+
+
+def attach(scope: Scope, token: Token | None) -> None:
+    """Write *token* into *scope*, as Starlette's AuthenticationMiddleware does."""
+    scope[KEY] = token
+    if token is None:  # what an outer middleware has set stays
+        scope.setdefault("user", ANONYMOUS)
+        scope.setdefault("auth", ANONYMOUS)
+    else:
+        scope["user"] = token
+        scope["auth"] = StarletteAuth(token)
 
 
 async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:

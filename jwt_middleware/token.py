@@ -20,8 +20,7 @@ class Token(Mapping[str, Any]):
     ``token.get("email")``, ``dict(token)``.  It is made anew for every request,
     so nothing that a handler does to a nested value reaches another request.
 
-    It also has the attributes that Starlette's ``request.user`` and
-    ``request.auth`` are asked for.
+    It also has the attributes that Starlette's ``request.user`` is asked for.
     """
 
     __slots__ = ("_claims", "_digest", "_header", "_scopes")
@@ -104,6 +103,37 @@ class Token(Mapping[str, Any]):
     @property
     def display_name(self) -> str:
         return self.subject or ""
+
+
+class StarletteAuth(Mapping[str, Any]):
+    """What Starlette's ``request.auth`` is asked for: the claims, and `scopes`.
+
+    Its `scopes` are those of the token and ``"authenticated"``, as Starlette's own
+    backends give them.  It is not a `Token`: that scope is granted by nobody, and no
+    `Rule` and no guard may be satisfied by it.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def __getitem__(self, name: str) -> Any:
+        return self._token[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._token)
+
+    def __len__(self) -> int:
+        return len(self._token)
+
+    def __repr__(self) -> str:
+        return f"<StarletteAuth of {self._token!r}>"
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes of the token, and ``"authenticated"``."""
+        return self._token.scopes | {"authenticated"}
 
 
 class Anonymous:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from .authenticator import Authenticator, ensure_authenticator
 from .bridge import run
 from .challenge import Reply
 from .credentials import Renewal
+from .errors import AuthError
 from .request import Request
 from .token import KEY, set_current_token
 
@@ -25,7 +26,9 @@ class JWTMiddleware:
     >>> app = Flask(__name__)
     >>> app.wsgi_app = JWTMiddleware(app.wsgi_app, auth)
 
-    The app finds the `Token`, or None, in ``environ["jwt_middleware.token"]``.
+    The app finds the `Token`, or None, in ``environ["jwt_middleware.token"]``.  An
+    `AuthError` that it raises before its answer has begun is answered as one of the
+    middleware's own.
     """
 
     def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
@@ -47,9 +50,31 @@ class JWTMiddleware:
             return self.refuse(decision, environ, start_response)
         set_current_token(decision.token)
         environ[KEY] = decision.token
+        start = start_response
         if decision.renewal is not None:
-            start_response = renewing(decision.renewal, start_response)
-        return self.app(environ, start_response)
+            start = renewing(decision.renewal, start_response)
+        # Routers and inner middleware change these two.
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        try:
+            parts = self.app(environ, start)
+        except AuthError as error:
+            return self._refuse(method, path, environ, start_response, error)
+        if isinstance(parts, (list, tuple)) or _is_of_server(parts, environ):
+            return parts
+        refuse = partial(self._refuse, method, path, environ, start_response)
+        return Parts(parts, refuse)
+
+    def _refuse(
+        self,
+        method: str,
+        path: str,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        error: AuthError,
+    ) -> Iterable[bytes]:
+        sent = {**environ, "REQUEST_METHOD": method, "PATH_INFO": path}
+        reply = self.auth.refuse(error, EnvironRequest(sent))
+        return send_reply(reply, start_response, error)
 
     def refuse(
         self, reply: Reply, environ: WSGIEnvironment, start_response: StartResponse
@@ -111,9 +136,57 @@ def _variable(name: str) -> str:
     return f"HTTP_{name.upper().replace('-', '_')}"
 
 
-def send_reply(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with *reply*."""
-    start_response(_status_line(reply.status), list(reply.headers))
+class Parts:
+    """The parts of an answer; *refuse* answers an AuthError before the first of them.
+
+    The server closes what the application has returned, through this.
+    """
+
+    def __init__(
+        self, parts: Iterable[bytes], refuse: Callable[[AuthError], Iterable[bytes]]
+    ) -> None:
+        self._parts = parts
+        self._refuse = refuse
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts, refused = iter(self._parts), None
+        try:
+            for part in parts:
+                yield part  # an empty one sends nothing yet: PEP 3333
+                if part:
+                    break
+        except AuthError as error:
+            refused = error
+        yield from parts if refused is None else self._refuse(refused)
+
+    def close(self) -> None:
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
+def _is_of_server(parts: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Whether *parts* are a file that the server sends by itself: PEP 3333."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return hasattr(parts, "read") or (
+        isinstance(wrapper, type) and isinstance(parts, wrapper)
+    )
+
+
+def send_reply(
+    reply: Reply, start_response: StartResponse, error: AuthError | None = None
+) -> Iterable[bytes]:
+    """Answer with *reply*.
+
+    *error* was raised by an application that may have begun another answer; the
+    server raises it again if the first octets of that are on their way (PEP 3333).
+    """
+    status, headers = _status_line(reply.status), list(reply.headers)
+    if error is None:
+        start_response(status, headers)
+    else:
+        exc_info: Any = (type(error), error, error.__traceback__)
+        start_response(status, headers, exc_info)
     return [reply.body]
 
 

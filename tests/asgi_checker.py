@@ -15,6 +15,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0A-\x1F\x7F]")
 BODILESS = (204, 304)
+WRITTEN = frozenset({"jwt_middleware.token", "user", "auth"})
+"""What an authenticating middleware writes into the scope that it was given."""
 
 # From a state and a message to the next state.
 NEXT = {
@@ -43,7 +45,8 @@ def demand(holds: object, text: str) -> None:
 class StrictASGI:
     """Wraps *app* and raises `Violation` for what a lenient server would swallow.
 
-    - the caller's scope is what it was, to its last nested value's identity;
+    - the caller's scope is what it was, to its last nested value's identity, but for
+      what is `WRITTEN`;
     - messages come in an order that the protocol has, a denial only after
       ``websocket.connect`` was received and only where the server offers it;
     - header names are lower-case octets, values octets without control characters,
@@ -57,18 +60,22 @@ class StrictASGI:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        before = dict(scope)
+        before = _without_written(scope)
         headers = scope.get("headers")
         listed = list(headers) if isinstance(headers, (list, tuple)) else None
         exchange = _Exchange(scope)
         await self.app(scope, exchange.receiving(receive), exchange.sending(send))
-        demand(dict(scope) == before, "the caller's scope was changed")
+        demand(_without_written(scope) == before, "the caller's scope was changed")
         demand(all(scope[k] is before[k] for k in before), "a scope value was replaced")
         if listed is not None:
             demand(
                 list(scope["headers"]) == listed, "the caller's headers were changed"
             )
         exchange.ensure_ended()
+
+
+def _without_written(scope: Scope) -> dict[str, Any]:
+    return {name: value for name, value in scope.items() if name not in WRITTEN}
 
 
 class _Exchange:

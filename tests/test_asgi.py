@@ -12,6 +12,8 @@ import trio
 
 from jwt_middleware import Cookie, MemoryStore, Rule, Token, current_token
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.errors import NoCredentials
+from jwt_middleware.requirement import Requirement
 from jwt_middleware.token import ANONYMOUS, KEY, set_current_token
 
 from .asgi_checker import App, Message, Receive, Scope, Send, StrictASGI
@@ -107,10 +109,10 @@ def test_a_protocol_of_tomorrow_does_not_walk_past_the_lock(
     assert app.calls == []
 
 
-def test_the_app_gets_receive_and_send_of_the_server(mint: Mint) -> None:
+def test_the_app_gets_receive_of_the_server(mint: Mint) -> None:
     """Nothing is received before the app does, and nothing stands between."""
-    ((_, receive, send),) = pass_through(scope_of(token=mint())).calls
-    assert (receive, send) == (no_receive, no_send)
+    ((_, receive, _),) = pass_through(scope_of(token=mint())).calls
+    assert receive is no_receive
 
 
 def test_headers_that_can_be_read_once_reach_the_app(mint: Mint) -> None:
@@ -122,19 +124,32 @@ def test_headers_that_can_be_read_once_reach_the_app(mint: Mint) -> None:
     assert list(app.scope["headers"]) == pairs
 
 
-def test_the_scope_of_the_caller_stays_as_it_was(mint: Mint) -> None:
-    """The app gets a copy, but of its values none: ``state`` is shared."""
-    state: dict[str, Any] = {}
-    scope = scope_of(token=mint(), state=state, extensions={})
-    before, headers = dict(scope), list(scope["headers"])
+def test_the_app_gets_the_scope_of_the_caller(mint: Mint) -> None:
+    """An outer middleware, such as an access log, can read the user afterwards."""
+    scope = scope_of(token=mint(), state={}, extensions={})
+    before = dict(scope)
     inner = pass_through(scope).scope
-    assert inner is not scope
-    assert scope == before
-    assert scope["headers"] == headers
-    assert inner["state"] is state
-    assert {name for name in inner if name not in scope} == {KEY, "user", "auth"}
-    inner["headers"].append((b"x", b"y"))
-    assert scope["headers"] == headers
+    assert inner is scope
+    assert {name for name in scope if name not in before} == {KEY, "user", "auth"}
+    assert all(scope[name] is before[name] for name in before)
+    assert scope["user"]["sub"] == "alice"
+
+
+def test_an_outer_middleware_sees_the_user_of_a_locked_mount(mint: Mint) -> None:
+    """Starlette's router copies nothing either: the innermost lock is read."""
+    app = Recorder()
+    inner = JWTMiddleware(app, authenticator())
+    outer = JWTMiddleware(inner, authenticator(rules=(Rule("/*", public=True),)))
+    scope = scope_of("/", mint(sub="bob"))
+    asyncio.run(serve(outer, scope, no_receive, no_send))
+    assert scope[KEY]["sub"] == scope["user"]["sub"] == "bob"
+
+
+def test_a_refused_request_leaves_no_user_in_the_scope(mint: Mint) -> None:
+    scope = scope_of(token=mint(exp=-100))
+    sent = call(locked(Recorder()), scope)
+    assert sent[0]["status"] == 401
+    assert not {KEY, "user", "auth"} & scope.keys()
 
 
 def test_a_token_is_also_user_and_auth(mint: Mint) -> None:
@@ -142,10 +157,28 @@ def test_a_token_is_also_user_and_auth(mint: Mint) -> None:
     scope = pass_through(scope_of(token=mint(scope="read write"))).scope
     token = scope[KEY]
     assert isinstance(token, Token)
-    assert scope["user"] is scope["auth"] is token
+    assert scope["user"] is token
+    assert scope["auth"] == token
     assert scope["user"].is_authenticated
     assert scope["user"].display_name == scope["user"].identity == "alice"
-    assert scope["auth"].scopes == {"read", "write"}
+    assert scope["auth"].scopes == {"read", "write", "authenticated"}
+    assert token.scopes == {"read", "write"}
+
+
+def test_nobody_is_granted_a_scope_by_being_authenticated(mint: Mint) -> None:
+    """Starlette's "authenticated" satisfies neither a rule nor a guard of ours."""
+    auth = authenticator(rules=(Rule("/admin", scopes=("authenticated",)),))
+    app = Recorder()
+    sent = call(JWTMiddleware(app, auth), scope_of("/admin", mint(scope="read")))
+    assert (sent[0]["status"], app.calls) == (403, [])
+    given = pass_through(scope_of(token=mint(scope="read"))).scope["auth"]
+    with pytest.raises(NoCredentials):
+        Requirement(("authenticated",)).permit(given, 0.0)
+    assert "alice" not in repr(given)
+    assert len(given) == len(dict(given)) > 3
+    granted = scope_of("/admin", mint(scope="authenticated"))
+    asyncio.run(serve(JWTMiddleware(app, auth), granted, no_receive, no_send))
+    assert len(app.calls) == 1
 
 
 @pytest.mark.parametrize("path", ["/public", "/optional"])
@@ -180,7 +213,8 @@ def test_the_user_of_an_outer_middleware_stays_where_there_is_no_token(
 
 def test_a_token_takes_the_place_of_an_outer_user(mint: Mint) -> None:
     scope = pass_through(scope_of(token=mint(), user=object(), auth=object())).scope
-    assert scope["user"] is scope["auth"] is scope[KEY]
+    assert scope["user"] is scope[KEY]
+    assert scope["auth"] == scope[KEY]
 
 
 @pytest.mark.parametrize("path", ["/", "/public", "/optional"])

@@ -183,7 +183,7 @@ def test_a_message_that_breaks_a_rule_does_not_reach_the_server() -> None:
 
 
 def added(scope: Scope) -> None:
-    scope["user"] = "alice"
+    scope["session"] = "alice"
 
 
 def removed(scope: Scope) -> None:

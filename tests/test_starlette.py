@@ -722,9 +722,39 @@ def test_starlettes_own_guard_and_user_still_work_beside_ours() -> None:
     for scope, status in (("write", 403), ("read", 403), ("read write", 200)):
         response = client.get("/optional/both", headers=bearer(scope=scope))
         assert response.status_code == status
-    assert response.text == "read write"
+    assert response.text == "authenticated read write"
     assert client.get("/optional/who").text == "False "
     assert client.get("/optional/who", headers=bearer()).text == "True alice"
+
+
+def test_starlettes_guard_for_any_user_lets_a_good_token_in() -> None:
+    """As with Starlette's own backends, `auth.scopes` contains "authenticated"."""
+
+    @starlettes_requires("authenticated")
+    async def anyone(request: Request) -> Response:
+        return PlainTextResponse(request.user.display_name)
+
+    client = TestClient(app_of(Route("/optional/anyone", anyone)))
+    assert client.get("/optional/anyone").status_code == 403
+    assert client.get("/optional/anyone", headers=bearer()).text == "alice"
+
+
+def test_an_access_log_outside_sees_the_user() -> None:
+    """Starlette's own middleware writes into the scope that it was given as well."""
+    seen: list[tuple[str, bool]] = []
+
+    async def logged(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        seen.append((scope["user"].display_name, scope["user"].is_authenticated))
+
+    async def page(request: Request) -> Response:
+        return PlainTextResponse("")
+
+    app = app_of(Route("/optional/page", page))
+    client = TestClient(logged)
+    client.get("/optional/page", headers=bearer())
+    client.get("/optional/page")
+    assert seen == [("alice", True), ("", False)]
 
 
 def test_the_token_is_the_cores() -> None:
