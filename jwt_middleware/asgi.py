@@ -64,12 +64,10 @@ class JWTMiddleware:
             self._ends.add("http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] not in ("http", "websocket"):
+            ensure_lifespan(scope)
             await self.app(scope, receive, send)
             return
-        if scope["type"] not in ("http", "websocket"):
-            # A protocol of tomorrow must not walk past the lock.
-            raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
         set_current_token(None)  # the context may be that of the request before
         headers = scope.get("headers", ())
         if type(headers) is not list:  # an iterable, which perhaps can be read once
@@ -96,6 +94,12 @@ class JWTMiddleware:
                 raise
             reply = self.auth.refuse(error, request)
         await send_reply(reply, scope, exchange.receive_connect, send)
+
+
+def ensure_lifespan(scope: Scope) -> None:
+    """Raise ValueError for a protocol of tomorrow, which nothing here could check."""
+    if scope["type"] != "lifespan":
+        raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
 
 
 class ScopeRequest(Request):
