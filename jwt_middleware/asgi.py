@@ -88,12 +88,11 @@ class JWTMiddleware:
         exchange = Exchange(scope["type"], receive, send)
         try:
             await app(scope, exchange.receive, exchange.send)
-            return
         except AuthError as error:
             if exchange.has_begun:
                 raise
             reply = self.auth.refuse(error, request)
-        await send_reply(reply, scope, exchange.receive_connect, send)
+            await send_reply(reply, scope, exchange.receive_connect, send)
 
 
 def ensure_lifespan(scope: Scope) -> None:
