@@ -8,43 +8,68 @@ is waited for by the thread itself, and nothing ever suspends.
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from functools import cache
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
+from .errors import Unavailable
+from .pools import READS, Pool
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
-AGAIN_S = 3600.0
-"""Until what waits for a thread looks whether it still does."""
 
-_under_run: ContextVar[bool] = ContextVar("jwt_middleware.under_run", default=False)
+class _Run:
+    """One call of `run`, and whether something in it would have had to wait."""
+
+    def __init__(self, may_stop_loop: bool) -> None:
+        self._may_stop_loop = may_stop_loop
+        self.has_refused = False
+
+    def ensure_may_wait(self) -> None:
+        """Raise RuntimeError if an event loop runs in this thread."""
+        if not self._may_stop_loop and is_in_loop():
+            self.has_refused = True
+            raise RuntimeError("an event loop runs in this thread")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+_run_here: ContextVar[_Run | None] = ContextVar("jwt_middleware.run", default=None)
+
+
+def run(work: Coroutine[Any, Any, T], *, may_stop_loop: bool = False) -> T:
     """Carry *work* to its end without an event loop.
 
-    What waits for a loop all the same is told by a RuntimeError, where it waits.
+    Raise RuntimeError if *work* waits for an event loop, and if an event loop runs in
+    this thread and *work* would have to block it, unless *may_stop_loop*.
     """
-    token = _under_run.set(True)
+    here = _Run(may_stop_loop)
+    token = _run_here.set(here)
+    try:
+        answer = _stepped(work)
+    except Exception as error:
+        if here.has_refused:
+            raise _would_block(work) from error
+        raise
+    finally:
+        _run_here.reset(token)
+        work.close()
+    if here.has_refused:  # and something went on as if nothing had been raised
+        raise _would_block(work)
+    return answer
+
+
+def _stepped(work: Coroutine[Any, Any, T]) -> T:
     try:
         work.send(None)
         work.throw(_loopless(work))
     except StopIteration as end:
         value: T = end.value
         return value
-    finally:
-        _under_run.reset(token)
-        work.close()
     raise _loopless(work)
 
 
@@ -52,18 +77,32 @@ def _loopless(work: object) -> RuntimeError:
     return RuntimeError(f"{work!r} waits for an event loop, and here is none")
 
 
-async def ask(call: Callable[..., T | Awaitable[T]], *args: Any) -> T:
+def _would_block(work: Coroutine[Any, Any, Any]) -> RuntimeError:
+    *owner, name = getattr(work, "__qualname__", "it").split(".")
+    return RuntimeError(
+        "this call has to wait, which would stop the event loop of this thread; "
+        f"in a coroutine write: await {'.'.join([*owner[-1:], name])}(...)"
+    )
+
+
+async def ask(
+    call: Callable[..., T | Awaitable[T]], *args: Any, pool: Pool = READS
+) -> T:
     """Make a call that may wait.
 
-    A coroutine function is awaited.  A plain function runs in place where it is
-    `instant` or where `run` is at work, and in a thread otherwise.
+    A coroutine function is awaited.  A plain function runs in place if it is `instant`
+    or if `run` is at work, and in a thread of *pool* otherwise.
     """
     answer: Any
-    if is_instant(call) or _under_run.get() or needs_loop(call):
+    if is_instant(call) or needs_loop(call):
+        answer = call(*args)
+    elif (here := _run_here.get()) is not None:
+        if pool.may_block:
+            here.ensure_may_wait()
         answer = call(*args)
     else:
-        answer = await _in_thread(call, *args)
-    # Never take a coroutine for an answer: it is true.  A list, as of marks, is none.
+        answer = await _in_thread(pool, call, *args)
+    # A coroutine is truthy; await it.  A list, as of dates, needs no such question.
     if type(answer) is not list and inspect.isawaitable(answer):
         answer = await answer
     return cast(T, answer)
@@ -109,7 +148,10 @@ class Latch:
 
     async def wait(self, seconds: float) -> bool:
         """Whether it was opened before *seconds* were over."""
-        if _under_run.get():
+        here = _run_here.get()
+        if here is not None:
+            if seconds > 0 and not self.is_open:
+                here.ensure_may_wait()
             return self._opened.wait(seconds)
         trio = trio_here()
         await (self._in_asyncio(seconds) if trio is None else self._in(trio, seconds))
@@ -155,23 +197,21 @@ def trio_here() -> ModuleType | None:
     return trio if lowlevel is not None and lowlevel.in_trio_run() else None
 
 
-async def _in_thread(call: Callable[..., T], *args: Any) -> T:
+def is_in_loop() -> bool:
+    """Whether an event loop runs in this thread."""
+    asyncio = sys.modules.get("asyncio")
+    running = getattr(asyncio, "_get_running_loop", None)  # it may be half imported
+    return (running is not None and running() is not None) or trio_here() is not None
+
+
+async def _in_thread(pool: Pool, call: Callable[..., T], *args: Any) -> T:
     latch = Latch()
-    answer = _threads().submit(copy_context().run, call, *args)
-    answer.add_done_callback(lambda _: latch.open())
-    while not answer.done():
-        await latch.wait(AGAIN_S)
-    return answer.result()
-
-
-@cache
-def _threads() -> Executor:
-    """Threads of our own: those that the application has for such calls may all be
-    busy, or even wait for an answer that needs this one."""
-    from concurrent.futures import ThreadPoolExecutor  # here, as it costs WSGI nothing
-
-    return ThreadPoolExecutor(thread_name_prefix="jwt_middleware")
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of them
+    job = pool.submit(partial(copy_context().run, call, *args), latch.open)
+    try:
+        is_done = await latch.wait(pool.seconds)
+    finally:
+        pool.give_up(job)
+    if not is_done:
+        raise Unavailable(f"{pool.purpose}: no answer within {pool.seconds:.0f} s")
+    answer: T = job.result()
+    return answer

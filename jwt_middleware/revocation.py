@@ -12,6 +12,7 @@ from .bridge import ask, is_instant, needs_loop
 from .errors import LifetimeExceeded, RevocationsUnavailable, TokenRevoked
 from .issue_dates import IssueDates
 from .options import read_date
+from .pools import WRITES
 from .store import Store
 from .token import Token
 from .trust import TrustedIssuer
@@ -105,7 +106,8 @@ class Revocations:
     async def use(self, name: str, at: float, until: float) -> bool:
         """Mark *name* for the one use that there is.  False where it was used."""
         try:
-            return bool(await ask(self.demand_store().add, name, at, until))
+            add = self.demand_store().add
+            return bool(await ask(add, name, at, until, pool=WRITES))
         except Exception as error:  # whatever a store raises: it may have been used
             raise _unavailable("add", error) from error
 
@@ -199,7 +201,7 @@ class Revocations:
         if not isinstance(value, str) or not value:
             raise ValueError(f"{kind} must be a string that is not empty")
         try:
-            await ask(store.put, handle(kind, issuer, value), at, until)
+            await ask(store.put, handle(kind, issuer, value), at, until, pool=WRITES)
         except Exception as error:  # whatever a store raises
             # It may have written all the same, before its connection was reset.
             raise RevocationsUnavailable(

@@ -17,6 +17,7 @@ from .errors import (
 )
 from .jose import ensure_signed, read_jws
 from .origins import Origin, Origins
+from .pools import CHECKS
 from .revocation import Revocations
 from .token import Token
 from .trust import TrustedIssuer
@@ -120,7 +121,7 @@ class Verifier:
         if not origin.is_dear:
             ensure_signed(compact, origin.fitting)
             return origin
-        await ask(ensure_signed, compact, origin.fitting)
+        await ask(ensure_signed, compact, origin.fitting, pool=CHECKS)
         if origin.held is None or issuer.held() is origin.held:
             return origin
         return await self._signed(compact, issuer)  # its keys have changed meanwhile

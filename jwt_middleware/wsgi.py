@@ -45,7 +45,8 @@ class JWTMiddleware:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         set_current_token(None)  # a thread still holds the one of its last request
-        decision = run(self.auth.decide(EnvironRequest(environ)))
+        # A server that calls WSGI in the thread of its loop stops that loop anyway.
+        decision = run(self.auth.decide(EnvironRequest(environ)), may_stop_loop=True)
         if isinstance(decision, Reply):
             return self.refuse(decision, environ, start_response)
         set_current_token(decision.token)
@@ -124,7 +125,7 @@ def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
     """A *start_response* that completes *renewal* as the answer begins."""
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-        completed = run(renewal.complete(int(status[:3]), headers))
+        completed = run(renewal.complete(int(status[:3]), headers), may_stop_loop=True)
         return start_response(status, list(completed), *exc_info)
 
     return start

@@ -579,7 +579,7 @@ def test_a_plain_store_is_asked_in_a_thread_under_either_loop(
     async def before_and_after() -> None:
         guarded = JWTMiddleware(app, auth)
         await guarded(scope_of(token=mint()), no_receive, send)
-        auth.revoke(mint())
+        await auth.arevoke(mint())
         await guarded(scope_of(token=mint()), no_receive, send)
 
     carry(before_and_after)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 import trio
 
 from jwt_middleware.bridge import Latch, ask, instant, needs_loop, run
+from jwt_middleware.pools import CHECKS
 
 from .carriers import LOOPS, Carry, by_trio
 from .children import in_child
@@ -145,7 +147,7 @@ def test_run_inside_a_loop_does_not_change_how_the_loop_asks() -> None:
     """A handler may call `authenticate`; what it asks later still gets a thread."""
 
     async def handler() -> tuple[int, int]:
-        return run(ask(where)), await ask(where)
+        return run(ask(Sure().method)), await ask(where)
 
     here, there = asyncio.run(handler())
     assert here == threading.get_ident() != there
@@ -386,3 +388,87 @@ def test_a_fork_has_threads_of_its_own(carry: Carry) -> None:
 
 def _asked_by(carry: Carry) -> bool:
     return bool(carry(ask(where)) != threading.get_ident())
+
+
+# A synchronous call in the thread of a loop
+
+
+async def plainly() -> int:
+    return await ask(where)
+
+
+async def behind_a_latch() -> bool:
+    return await Latch().wait(0.01)
+
+
+async def swallowing() -> str:
+    """As a store that answers something else where a call of its own fails."""
+    with suppress(RuntimeError):
+        await ask(where)
+    return "as if nothing had been"
+
+
+async def wrapping() -> int:
+    try:
+        return await ask(where)
+    except RuntimeError as error:
+        raise LookupError("of another kind") from error
+
+
+WAITING = (plainly, behind_a_latch, swallowing, wrapping)
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+@pytest.mark.parametrize("work", WAITING)
+def test_run_in_a_coroutine_refuses_to_stop_the_loop_and_names_what_to_await(
+    carry: Carry, work: Callable[[], Coroutine[Any, Any, object]]
+) -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=f"await {work.__name__}"):
+            run(work())
+
+    carry(main())
+
+
+def test_run_beside_a_loop_waits() -> None:
+    """Another thread has no loop, though its process has one."""
+
+    async def main() -> tuple[bool, int]:
+        return (
+            await asyncio.to_thread(run, behind_a_latch()),
+            await asyncio.to_thread(run, plainly()),
+        )
+
+    waited, thread = asyncio.run(main())
+    assert not waited
+    assert thread != threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_a_caller_that_knows_may_stop_its_loop(carry: Carry) -> None:
+    """As a server does that calls WSGI in the thread of its loop."""
+
+    async def main() -> int:
+        return run(plainly(), may_stop_loop=True)
+
+    assert carry(main()) == threading.get_ident()
+
+
+@pytest.mark.parametrize("carry", LOOPS)
+def test_run_in_a_coroutine_does_what_needs_no_waiting(carry: Carry) -> None:
+    opened = Latch()
+    opened.open()
+
+    async def ready() -> list[object]:
+        return [
+            await ask(Sure().method),
+            await ask(where, pool=CHECKS),
+            await opened.wait(1),
+            await Latch().wait(0),
+        ]
+
+    async def main() -> list[object]:
+        return run(ready())
+
+    here = threading.get_ident()
+    assert carry(main()) == [here, here, True, False]
