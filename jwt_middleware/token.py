@@ -6,10 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 KEY = "jwt_middleware.token"
 """Where ``environ`` and ``scope`` hold the token of a request, or None."""
+
+PROPERTIES = {
+    "sub": "token.subject",
+    "iss": "token.issuer",
+    "exp": "token.expires_at",
+    "iat": "token.issued_at",
+    "scope": "token.scopes",
+    "scp": "token.scopes",
+}
+"""The property of a `Token` for a claim, by the name of the claim."""
 
 
 class Token(Mapping[str, Any]):
@@ -21,6 +31,9 @@ class Token(Mapping[str, Any]):
     so nothing that a handler does to a nested value reaches another request.
 
     It also has the attributes that Starlette's ``request.user`` is asked for.
+
+    Write ``dict(token)`` for what takes no other mapping than a dict, such as
+    ``json.dumps`` and Flask's ``jsonify``.  A token can be copied, but not pickled.
     """
 
     __slots__ = ("_claims", "_digest", "_header", "_scopes")
@@ -49,6 +62,28 @@ class Token(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._claims)
+
+    if not TYPE_CHECKING:  # a type checker would accept every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"a Token has no attribute {name!r}"
+            if not name.startswith("_"):
+                instead = f"{PROPERTIES[name]} or " if name in PROPERTIES else ""
+                text += f'; write {instead}token["{name}"]'
+            raise AttributeError(text)
+
+    def __copy__(self) -> Token:
+        return Token(self._header, self._claims, self._digest)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Token:
+        return Token(self._header, deepcopy(self._claims, memo), self._digest)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # What is unpickled was not verified here, and may have been revoked since.
+        raise TypeError(
+            "a Token cannot be pickled; write dict(token) for its claims, or verify "
+            "its text again where it is needed"
+        )
 
     def __repr__(self) -> str:  # no claim: a repr lands in tracebacks and logs
         return f"<Token of {len(self)} claims>"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from fastapi.encoders import jsonable_encoder
+from flask import Flask, jsonify
 from starlette.authentication import has_required_scope
 from starlette.requests import Request
 
 from jwt_middleware import Token, current_token
-from jwt_middleware.token import ANONYMOUS, read_scopes, set_current_token
+from jwt_middleware.token import (
+    ANONYMOUS,
+    StarletteAuth,
+    read_scopes,
+    set_current_token,
+)
 
 CLAIMS: dict[str, Any] = {
     "iss": "https://issuer.example",
@@ -195,3 +205,58 @@ def test_another_thread_has_a_current_token_of_its_own() -> None:
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+# What people try
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("sub", 'token.subject or token["sub"]'),
+        ("iss", 'token.issuer or token["iss"]'),
+        ("exp", 'token.expires_at or token["exp"]'),
+        ("iat", 'token.issued_at or token["iat"]'),
+        ("scope", 'token.scopes or token["scope"]'),
+        ("email", 'token["email"]'),
+        ("preferred_username", 'token["preferred_username"]'),
+    ],
+)
+def test_a_claim_that_is_asked_for_as_an_attribute(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(token(), name)
+    assert str(caught.value) == f"a Token has no attribute {name!r}; write {instead}"
+    assert not hasattr(token(), name)
+    assert not hasattr(token(), "__html__")
+
+
+def test_a_copy_of_a_token_is_a_token_of_its_own() -> None:
+    mine = token(roles=["reader"])
+    for other in (copy.copy(mine), copy.deepcopy(mine)):
+        assert isinstance(other, Token)
+        assert other == mine
+        assert other.header == mine.header
+        assert other.identifier == mine.identifier
+    copy.deepcopy(mine)["roles"].append("admin")
+    assert mine["roles"] == ["reader"]
+    assert copy.deepcopy(StarletteAuth(mine)) == mine
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_token_is_not_pickled(protocol: int) -> None:
+    """Nobody has verified what is unpickled."""
+    for value in (token(), StarletteAuth(token())):
+        with pytest.raises(TypeError, match=r"pickle|slots"):
+            pickle.dumps(value, protocol)
+    with pytest.raises(TypeError, match=r"write dict\(token\)"):
+        pickle.dumps(token(), protocol)
+
+
+def test_the_claims_of_a_token_are_written_as_json() -> None:
+    """By ``dict(token)``; FastAPI's encoder does that itself."""
+    assert json.loads(json.dumps(dict(token()))) == CLAIMS
+    assert jsonable_encoder(token()) == CLAIMS
+    assert jsonable_encoder({"user": token()}) == {"user": CLAIMS}
+    app = Flask("token")
+    with app.app_context():
+        assert app.json.loads(jsonify(dict(token())).get_data()) == CLAIMS
