@@ -161,13 +161,18 @@ class TokenIssuer:
         scopes = _read_less(scope, grant.scopes)
         return self._pair(await self._sessions.use(grant), scopes)
 
-    async def apeek(self, refresh_token: str) -> TokenPair:
+    async def apeek(
+        self, refresh_token: str, *, beside: str | None = None
+    ) -> TokenPair:
         """The tokens of the session as it stands; *refresh_token* stays unused.
 
         For who has to answer a request before the session may go on.  Raises like
-        `arefresh`: one that was used before ends the session.
+        `arefresh`: one that was used before ends the session.  *beside* is an access
+        token that was sent with it, and has to be of the same session.
         """
         grant = await self._sessions.read(refresh_token)
+        if beside is not None:
+            self._sessions.ensure_same_session(grant, beside)
         await self._sessions.ensure_unused(grant)
         return self._pair(grant, grant.scopes)
 
@@ -183,7 +188,8 @@ class TokenIssuer:
     def end_session(self, refresh_token_or_sid: str) -> None:
         """End a session: its refresh token and its access tokens, in every worker.
 
-        Raises InvalidGrant for a refresh token that is not of this issuer, and
+        Raises InvalidGrant for what is neither a refresh token nor a session id of
+        this issuer, such as a user's name; ValueError for what is not a string; and
         RevocationsUnavailable.  In a coroutine, await `aend_session`.
         """
         run(self.aend_session(refresh_token_or_sid))

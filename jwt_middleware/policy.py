@@ -51,6 +51,14 @@ class Policy:
         """
         _check_strings(claims)
         _check_type(header, claims, self.types)
+        # Whose it is and for whom comes before the dates: who looks past those, to
+        # revoke a token or to log out, must not look past these.
+        if claims.get("iss") != self.issuer:
+            raise UnknownIssuer(
+                f"iss is {shown(claims.get('iss'))}, expected {shown(self.issuer)}"
+            )
+        _check_audience(claims, self.audiences)
+        _check_required(claims, self.require)
         expiry = _checked_expiry(claims, now, self.leeway)
         latest = now + self.leeway
         begins = expiry - self.max_lifetime
@@ -60,12 +68,6 @@ class Policy:
                 f"is {self.max_lifetime:g}"
             )
         begins = max(begins, _checked_start(claims, latest))
-        if claims.get("iss") != self.issuer:
-            raise UnknownIssuer(
-                f"iss is {shown(claims.get('iss'))}, expected {shown(self.issuer)}"
-            )
-        _check_audience(claims, self.audiences)
-        _check_required(claims, self.require)
         return begins - self.leeway, expiry + self.leeway
 
 

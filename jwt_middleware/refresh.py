@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import ceil, inf
 from typing import Any
 
 from .compact import MAX_LENGTH, base64url_encode, read_json_object, write_json
@@ -21,6 +21,10 @@ from .jose import Key, sign_compact, verify_compact
 from .policy import Policy
 
 TYPE = "refresh+jwt"
+UNNUMBERED = -1
+"""The number of a refresh token that an earlier version wrote without one."""
+WINDOW_USES = 128
+"""Refreshes of one session, one after the other, in about a minute and a half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,10 @@ class Grant:
     """When the session ends, however often it is refreshed."""
     scopes: tuple[str, ...]
     claims: Mapping[str, Any] = field(repr=False)
+    generation: int = 0
+    """The number of this token in its session."""
+    window_started_at: float = 0
+    """When the first of the last `WINDOW_USES` refreshes was made."""
 
 
 class RefreshTokens:
@@ -60,7 +68,7 @@ class RefreshTokens:
             audiences=frozenset({issuer}),
             types=frozenset({TYPE}),
             leeway=leeway,
-            max_lifetime=math.inf,
+            max_lifetime=inf,
         )
 
     def write(self, grant: Grant) -> str:
@@ -77,6 +85,8 @@ class RefreshTokens:
             "session_ends_at": grant.ends_at,
             "scope": " ".join(grant.scopes),
             "claims": dict(grant.claims),
+            "generation": grant.generation,
+            "window_started_at": grant.window_started_at,
             "audience": self._audience,
         }
         text = sign_compact({"typ": TYPE}, write_json(claims), self._secrets[0])
@@ -122,6 +132,8 @@ class RefreshTokens:
             ends_at=claims["session_ends_at"],
             scopes=tuple(claims["scope"].split()),
             claims=claims["claims"],
+            generation=claims.get("generation", UNNUMBERED),
+            window_started_at=claims.get("window_started_at", claims["iat"]),
         )
 
     def successor(self, grant: Grant, used_at: float, idle_lifetime: float) -> Grant:
@@ -132,11 +144,14 @@ class RefreshTokens:
         """
         digest = hashlib.sha256(f"after {grant.identifier}".encode()).digest()
         issued_at = max(int(used_at), grant.issued_at)
+        is_first = grant.generation % WINDOW_USES == 0
         return replace(
             grant,
             identifier=base64url_encode(digest),
             issued_at=issued_at,
             expires_at=int(min(issued_at + idle_lifetime, grant.ends_at)),
+            generation=grant.generation + 1,
+            window_started_at=ceil(used_at) if is_first else grant.window_started_at,
         )
 
 

@@ -92,8 +92,8 @@ class Revocations:
         mark = await self._mark_on_subject(issuer, sub)
         if mark is None:
             return now
-        after = mark + self._issuers[issuer].policy.leeway + STEP_S
-        return max(now, round(after, 3))
+        mark += self._issuers[issuer].policy.leeway
+        return max(now, round(mark + STEP_S, 3))
 
     async def date_of(self, name: str) -> float | None:
         """When *name* was marked, or None.  Raise RevocationsUnavailable."""
@@ -112,10 +112,9 @@ class Revocations:
             raise _unavailable("add", error) from error
 
     def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]:
-        """Have *call* called when *token* may have been taken back.
+        """Have *call* called, by any thread, when *token* may have been revoked.
 
-        By any thread; what is returned ends it.  Where the store cannot tell, nothing
-        is called.
+        What is returned ends it.  If the store cannot tell, nothing is called.
         """
         watch = getattr(self._store, "watch", None)
         return _nothing if watch is None else watch(handles(token), call)
@@ -183,11 +182,8 @@ class Revocations:
         return self._store
 
     def _ensure_remembered(self, issuer: str, issued: float) -> None:
-        """Raise LifetimeExceeded for a token older than any mark that is kept.
-
-        One that lives too long is refused when it is new.  It must not pass when it
-        is old, and the marks on its session have ended.
-        """
+        """Raise LifetimeExceeded for a token older than any mark that is kept: it lives
+        too long, and the marks on its session have ended."""
         if issued < self._now() - self._issuers[issuer].oldest:
             raise LifetimeExceeded(f"iat is {issued}: marks of then are not kept")
 
@@ -197,16 +193,19 @@ class Revocations:
     async def _put(
         self, kind: Kind, issuer: str, value: str, at: float, until: float
     ) -> None:
-        store = self.demand_store()
         if not isinstance(value, str) or not value:
             raise ValueError(f"{kind} must be a string that is not empty")
+        await self.put(handle(kind, issuer, value), at, until)
+
+    async def put(self, name: str, at: float, until: float) -> None:
+        """Mark *name*, like `Store.put`.  Raise RevocationsUnavailable."""
+        store = self.demand_store()
         try:
-            await ask(store.put, handle(kind, issuer, value), at, until, pool=WRITES)
+            await ask(store.put, name, at, until, pool=WRITES)
         except Exception as error:  # whatever a store raises
             # It may have written all the same, before its connection was reset.
-            raise RevocationsUnavailable(
-                f"put: {type(error).__name__}; it may not have been revoked; try again"
-            ) from error
+            told = f"{type(error).__name__}; it may not have been revoked; try again"
+            raise RevocationsUnavailable(f"put: {told}") from error
 
     def _issuer(self, name: str | None) -> TrustedIssuer:
         if name is None and len(self._issuers) == 1:

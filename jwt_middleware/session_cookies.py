@@ -182,7 +182,9 @@ class SessionCookies:
         if not text:
             return None
         try:
-            pair = await self._issuer.apeek(text)
+            expired = self._cookie.find(request)
+            beside = "" if expired is None else expired.text
+            pair = await self._issuer.apeek(text, beside=beside)
             self.write(pair)  # what no browser would keep must use nothing up
         except InvalidGrant as error:
             logger.info("not renewed: %s: %s", error.reason, error)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from .compact import read_json_object
-from .errors import InvalidGrant, InvalidToken, RefreshReused, TokenRevoked
+from .errors import (
+    InvalidGrant,
+    InvalidToken,
+    LifetimeExceeded,
+    RefreshReused,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenRevoked,
+)
 from .jose import Key, verify_compact
 from .options import read_seconds
 from .refresh import Grant, RefreshTokens
 from .revocation import Revocations
+from .rotation import Rotation
+from .session_ids import is_session_id, new_session_id
 from .store import Store
 from .trust import TrustedIssuer
 
@@ -25,6 +36,7 @@ MOST_REUSE_LEEWAY = 10
 class Limits:
     """Of sessions, in seconds."""
 
+    access_lifetime: int
     lifetime: int
     idle_lifetime: int
     reuse_leeway: float
@@ -46,11 +58,15 @@ class Sessions:
         self._store = store
         self._limits = limits
         self._now = now
+        self._policy = trusted.policy
         self._leeway = trusted.policy.leeway
         self._refresh = RefreshTokens(
             self._issuer, trusted.policy.audiences, keys, self._leeway
         )
         self._revocations = Revocations(store, {self._issuer: trusted}, now)
+        self._rotation = Rotation(
+            self._issuer, self._revocations, self._leeway, limits.reuse_leeway, now
+        )
 
     @property
     def are_kept(self) -> bool:
@@ -79,7 +95,7 @@ class Sessions:
             )
         return Grant(
             subject=subject,
-            session_id=secrets.token_urlsafe(16),
+            session_id=new_session_id(self._issuer),
             identifier=secrets.token_urlsafe(32),
             issued_at=now,
             started_at=started,
@@ -87,6 +103,7 @@ class Sessions:
             ends_at=now + self._limits.lifetime,
             scopes=scopes,
             claims=claims,
+            window_started_at=now,
         )
 
     async def read(self, refresh_token: str) -> Grant:
@@ -116,31 +133,17 @@ class Sessions:
 
     async def try_use(self, grant: Grant) -> Grant | None:
         """Return the one successor of *grant*, or None for a second use."""
-        now, name = self._now(), self._use_of(grant)
-        until = grant.expires_at + 2 * self._leeway  # by the slowest of our clocks
-        if await self._revocations.use(name, now, until):
-            used_at: float | None = now
-        else:
-            used_at = await self._raced_at(grant)
+        used_at = await self._rotation.use(grant)
         if used_at is None:
             return None
         return self._refresh.successor(grant, used_at, self._limits.idle_lifetime)
 
     async def ensure_unused(self, grant: Grant) -> None:
-        """Raise RefreshReused where *grant* was used, and end the session."""
-        is_used = await self._revocations.is_used(self._use_of(grant))
-        if is_used and await self._raced_at(grant) is None:
+        """Raise RefreshReused if *grant* was used, and end the session."""
+        if not await self._rotation.was_used(grant):
+            return
+        if await self._rotation.raced_at(grant) is None:
             raise await self._end_reused(grant)
-
-    def _use_of(self, grant: Grant) -> str:
-        return f"used {self._issuer} {grant.identifier}"
-
-    async def _raced_at(self, grant: Grant) -> float | None:
-        """When *grant* was used, if so shortly ago that tabs may be racing."""
-        used_at = await self._revocations.date_of(self._use_of(grant))
-        leeway = self._limits.reuse_leeway
-        is_race = used_at is not None and 0 < leeway >= abs(self._now() - used_at)
-        return used_at if is_race else None
 
     async def _end_reused(self, grant: Grant) -> RefreshReused:
         await self._revocations.revoke_session(grant.session_id, self._issuer)
@@ -149,31 +152,55 @@ class Sessions:
     async def end(self, refresh_token_or_sid: str) -> None:
         """End a session, by its ``sid`` or by a token of it, used or not."""
         text = refresh_token_or_sid
-        if isinstance(text, str) and text.count(".") == 2:
+        self._revocations.demand_store()
+        if not isinstance(text, str):
+            raise ValueError(
+                f"give a refresh token or a session id, not {type(text).__name__}"
+            )
+        if text.count(".") == 2:
             await self.end_by(text)
-        else:
+        elif is_session_id(self._issuer, text):
             await self._revocations.revoke_session(text, self._issuer)
+        else:  # such as a user's name: a logout must not quietly do nothing
+            raise InvalidGrant(
+                "neither a refresh token nor a session id of this issuer; for those "
+                "of others there is Authenticator.revoke_session"
+            )
 
     async def end_by(self, text: str) -> None:
-        """End the session of a token of it, of either kind.  Raise InvalidGrant.
+        """End the session that a refresh token or an access token belongs to.
 
-        It may have been used or have expired: who has it may log out.
+        The token may have been used or have expired: who has it may log out.  An
+        access token may do so until it has been expired for as long as it may live:
+        one that was stolen is no key to its session for ever.  Raise InvalidGrant.
         """
         try:
             sid = self._refresh.read_ended(text, self._now()).session_id
         except InvalidGrant:
-            sid = self._sid_of(text)
+            sid, expiry = self._read_access(text)
+            latest = expiry + self._limits.access_lifetime + self._leeway
+            if self._now() > latest:
+                raise InvalidGrant(f"exp is {expiry}: too old to log out") from None
         await self._revocations.revoke_session(sid, self._issuer)
 
-    def _sid_of(self, access_token: str) -> str:
+    def ensure_same_session(self, grant: Grant, access_token: str) -> None:
+        """Raise InvalidGrant if *access_token*, which may have expired, is not of the
+        session of *grant*."""
+        if self._read_access(access_token)[0] != grant.session_id:
+            raise InvalidGrant("the access token is of another session")
+
+    def _read_access(self, text: str) -> tuple[str, float]:
+        """Return ``sid`` and ``exp`` of an access token, which may have expired."""
         try:
-            claims = read_json_object(verify_compact(access_token, self._keys)[1])
+            header, payload = verify_compact(text, self._keys)
+            claims = read_json_object(payload)
+            with suppress(TokenExpired, TokenNotYetValid, LifetimeExceeded):
+                self._policy.check(header, claims, self._now())
         except InvalidToken as error:
             raise InvalidGrant(f"{error.reason}: {error}") from error
-        sid = claims.get("sid")
-        if claims.get("iss") != self._issuer or not (isinstance(sid, str) and sid):
-            raise InvalidGrant("no token of a session")
-        return sid
+        if not claims.get("sid"):
+            raise InvalidGrant("not a token of a session")
+        return claims["sid"], claims["exp"]
 
     def write(self, grant: Grant) -> str | None:
         """Return the refresh token, where there is a store to mark its use in."""
@@ -195,6 +222,7 @@ def read_limits(
         raise ValueError("access_lifetime is longer than session_lifetime")
     idle = lifetime if idle_lifetime is None else idle_lifetime
     return Limits(
+        access_lifetime,
         lifetime,
         read_whole("idle_lifetime", idle, lifetime),
         read_seconds("reuse_leeway", reuse_leeway, least=0, most=MOST_REUSE_LEEWAY),
