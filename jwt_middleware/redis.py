@@ -23,6 +23,8 @@ from .replica import Replica
 from .stream import Stream
 
 CONNECT_S = 1.0
+SETTLE_S = 1.0
+"""Seconds in which workers that hold entries come back to a Redis that is empty."""
 OWN = ("db", "username", "password")
 """Options of the servers, which are not those of the sentinels."""
 URL = re.compile(
@@ -84,9 +86,9 @@ class RedisStore:
             raise ValueError("a cluster cannot be waited for; leave replicas out")
         staleness = read_seconds("max_staleness", max_staleness, least=0.5, most=3600)
         # Often enough that a server which is well is never taken for a silent one.
-        block_s = min(1.0, staleness / 3)
+        block_s = min(1.0, staleness / 5)
         self._there = RedisMarks(self._servers.connect, _read_prefix(prefix), block_s)
-        self._stream = Stream(self._there)
+        self._stream = Stream(self._there, min(SETTLE_S, staleness / 2))
         self._replica = Replica(
             self._stream,
             max_staleness=staleness,
@@ -98,7 +100,7 @@ class RedisStore:
         key, now = key_of(name), self._now()
         if self._replica.marks.look(key, now) is not None:
             return False  # Redis may have lost the entry; this process has not
-        stood = self._there.add(key, at, until, now)
+        stood = self._there.add(key, at, until, now, self._stream.epoch)
         self._replica.merge(key, *(stood or (at, until)))
         return stood is None
 

@@ -4,6 +4,9 @@ A mark that is put stands in three places, written by one script: under a key of
 own, for `add`; in the set of the hour in which it ends, for workers that begin; and
 at the end of a log, for those that run.  A mark that is added stands under its key
 alone: who adds wants to be the only one, and nobody else looks for it.
+
+Redis may lose all or some of it.  An epoch, a random value, changes whenever it does.
+The index of the sets has a member ``whole:EPOCH`` once nothing more is given back.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ import math
 import re
 import secrets
 import struct
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from .fork import start_anew_after_fork
 from .marks import Mark
+from .redis_scripts import ADD, FORGET_LOST, GRACE_S, PUT
 
 PACKED = struct.Struct(">12sdd")
 """A key, its date and its end."""
@@ -29,45 +32,29 @@ READ_AT_ONCE = 2000
 HOUR_S = 3600
 NEVER = 10**15
 """Seconds since 1970: the end of a mark without one, as Redis counts."""
-GRACE_S = 3600
-"""For which Redis keeps what has ended, since its clock may be ahead of ours."""
-
-ADD = """
-local standing = redis.call('GET', KEYS[1])
-if standing and tonumber(string.match(standing, '^%S+')) > tonumber(ARGV[1]) then
-    return standing
-end
-if tonumber(string.match(ARGV[2], '^%S+')) <= tonumber(ARGV[1]) then
-    return 1
-end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('EXPIREAT', KEYS[1], ARGV[3])
-return 1
-"""
-PUT = """
-local sets, log, now, entry = KEYS[1], KEYS[2], redis.call('TIME')[1], nil
-for i = 1, #ARGV / 4 do
-    local mark, set = KEYS[2 * i + 1], KEYS[2 * i + 2]
-    local ends, forgotten = ARGV[4 * i - 3], ARGV[4 * i - 2]
-    local stands, packed = ARGV[4 * i - 1], ARGV[4 * i]
-    local standing = redis.call('GET', mark)
-    if not standing or tonumber(string.match(standing, '^%S+')) < tonumber(ends) then
-        redis.call('SET', mark, stands)
-        redis.call('EXPIREAT', mark, forgotten)
-    end
-    redis.call('SADD', set, packed)
-    redis.call('EXPIREAT', set, forgotten)
-    redis.call('ZADD', sets, forgotten, set)
-    entry = redis.call('XADD', log, '*', 'mark', packed)
-end
-redis.call('ZREMRANGEBYSCORE', sets, '-inf', now)
-redis.call('XTRIM', log, 'MINID', '~', (now - 3600) * 1000)
-return entry
-"""
+OWED_S = 30
+"""Seconds until a worker that died no longer counts as one that gives entries back."""
 
 ANYTHING = re.compile(rb".+", re.DOTALL)
 ENTRY = re.compile(rb"\d+-\d+")
 Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class News(NamedTuple):
+    """One answer of Redis: what is new in the log, and what held after that."""
+
+    entries: Sequence[Entry]
+    is_same: bool
+    """Whether the epoch is the one that was asked for, and the log goes back to the
+    entry after which it was read."""
+    is_marked_whole: bool
+    """Whether somebody has said that Redis has all entries."""
+    is_owed: bool
+    """Whether a worker is giving back entries that Redis has lost."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.is_marked_whole and not self.is_owed
 
 
 class RedisMarks:
@@ -81,48 +68,53 @@ class RedisMarks:
         self, connect: Callable[[float], Any], prefix: str, block_s: float
     ) -> None:
         self._connect = connect
-        self._block_s = block_s
+        self.block_s = block_s
+        """Seconds for which a reader may wait for something new."""
         self._prefix = f"{{{prefix}}}:".encode()
         self._sets = self._prefix + b"sets"
         self._log = self._prefix + b"log"
         self._epoch = self._prefix + b"epoch"
         self._healer = self._prefix + b"healer"
+        self._owed = self._prefix + b"owed"
         self._none = self._prefix + b"none"
-        self._lock = threading.Lock()
         self._clients: dict[float, Any] = {}
         start_anew_after_fork(self)
 
     @property
     def _reader(self) -> Any:
-        return self._client(self._block_s + SILENCE_S)
+        return self._client(self.block_s + SILENCE_S)
 
     @property
     def _writer(self) -> Any:
         return self._client(ANSWER_S)
 
     def _client(self, answer_s: float) -> Any:
-        with self._lock:
-            if answer_s not in self._clients:
-                self._clients[answer_s] = self._connect(answer_s)
-            return self._clients[answer_s]
+        """Without a lock: the client of a cluster connects as it is made."""
+        if answer_s in (clients := self._clients):
+            return clients[answer_s]
+        made = self._connect(answer_s)  # of two threads, the client of one remains
+        return clients.setdefault(answer_s, made)
 
     def close(self) -> None:
         """Close the connections; they are opened again where they are needed."""
-        with self._lock:
-            clients, self._clients = self._clients, {}
+        clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
 
     def start_anew(self) -> None:
-        self._lock, self._clients = threading.Lock(), {}
+        self._clients = {}
 
     def add(
-        self, key: bytes, at: float, until: float, now: float
+        self, key: bytes, at: float, until: float, now: float, epoch: bytes = b""
     ) -> tuple[float, float] | None:
-        """Mark *key* if it is not; else return the date and end that stand."""
-        mark, stands = self._prefix + b"mark:" + key, f"{_ends(until)} {at!r}"
-        arguments = (repr(now), stands, _forgotten(until))
-        answer = self._writer.eval(ADD, 1, mark, *arguments)
+        """Mark *key* if it is not; else return the date and end that stand.
+
+        Raise ConnectionError if Redis has lost entries, or has another *epoch*.
+        """
+        keys = self._prefix + b"mark:" + key, self._epoch, self._owed
+        stands = f"{_ends(until)} {at!r}"
+        arguments = (repr(now), stands, _forgotten(until), epoch)
+        answer = self._writer.eval(ADD, len(keys), *keys, *arguments)
         if isinstance(answer, int):
             return None if answer == 1 else _refuse(answer)
         ends, date = _expect(answer).split()
@@ -131,7 +123,7 @@ class RedisMarks:
     def put(self, marks: Iterable[Mark], replicas: int = 0) -> tuple[bytes, int]:
         """Mark several at once.  Return the last entry of the log, and how many
         replicas have it, which is waited for."""
-        keys, arguments = [self._sets, self._log], []
+        keys, arguments = [self._sets, self._log, self._epoch], []
         for key, at, until in marks:
             place, forgotten = self.set_of(until)
             keys += [self._prefix + b"mark:" + key, place]
@@ -151,51 +143,85 @@ class RedisMarks:
         return self._prefix + b"set:%d" % _hour(until), _forgotten(until)
 
     def epoch(self, *, begins: bool = False) -> bytes | None:
-        """A random value: where it is another one, Redis has begun anew."""
+        """Return the epoch, or None.  With *begins*, begin one if there is none."""
         epoch = self._reader.get(self._epoch)
         if epoch is None and begins:
             self._reader.set(self._epoch, secrets.token_hex(8), nx=True)
             epoch = self._reader.get(self._epoch)
         return None if epoch is None else _expect(epoch)
 
-    def ensure_master(self) -> None:
-        """Raise where the server is a replica: it may be behind, and not know it."""
-        self._reader.delete(self._none)  # which changes nothing, and no replica does
+    def read(self, after: bytes, epoch: bytes, wait_s: float = 0) -> News:
+        """Return what is new in the log, after *wait_s* seconds if nothing is.
 
-    def has_lost_sets(self, now: float) -> bool:
-        """Whether a set is gone before its time, as where Redis evicts keys."""
-        reader = self._reader
-        places = reader.zrange(self._sets, 0, -1, withscores=True)
-        return any(
-            forgotten > now + GRACE_S / 2 and not reader.exists(place)
-            for place, forgotten in places
-        )
+        All is asked at once, since a server may be far away; the rest holds after the
+        log was read.  A replica, which may be behind, makes redis-py raise an error.
+        """
+        asked = self._reader.pipeline(transaction=False)
+        block = math.ceil(wait_s * 1000) or None
+        asked.xread({self._log: after or b"0-0"}, count=READ_AT_ONCE, block=block)
+        asked.delete(self._none)  # this changes nothing, and a replica refuses it
+        asked.get(self._epoch)
+        asked.zscore(self._sets, b"whole:" + epoch)
+        asked.exists(self._owed)
+        asked.xrange(self._log, after or b"+", after or b"+")
+        found, _, current, whole, owed, last = asked.execute()
+        entries = found[0][1] if found else []
+        is_same = current == epoch and bool(last or not after)
+        return News(entries, is_same, whole is not None, bool(owed))
 
     def has(self, entry: bytes) -> bool:
         """Whether the log goes back to *entry*, and nothing before it is lost."""
-        return bool(entry and self._reader.xrange(self._log, entry, entry))
+        return bool(self._reader.xrange(self._log, entry, entry))
 
     def newest(self) -> bytes:
         """The last entry of the log, or nothing."""
         found = self._reader.xrevrange(self._log, count=1)
         return _expect(found[0][0], ENTRY) if found else b""
 
-    def read(self, after: bytes, *, wait: bool) -> list[Entry]:
-        """Entries after one; none after a silence."""
-        block = int(self._block_s * 1000) if wait else 1
-        found = self._reader.xread(
-            {self._log: after or b"0-0"}, count=READ_AT_ONCE, block=block
-        )
-        return found[0][1] if found else []
-
     def copy_to(self, take: Callable[[Iterable[Mark]], None]) -> None:
         """Give *take* all that stands, bit by bit: no answer holds anybody up."""
-        for place in self._reader.zrange(self._sets, 0, -1):
+        for place in self._places():
             cursor = -1
             while cursor:
                 found = self._reader.sscan(place, max(cursor, 0), count=READ_AT_ONCE)
                 cursor = found[0]
                 take(PACKED.iter_unpack(b"".join(found[1])))
+
+    def _places(self) -> Sequence[bytes]:
+        places = self._reader.zrange(self._sets, 0, -1)
+        return [place for place in places if not place.startswith(b"whole:")]
+
+    def forget_lost(self) -> bool:
+        """Return whether sets are gone before their time, as if Redis evicts keys.
+
+        Then they are forgotten, and a new epoch has to begin.
+        """
+        places = self._places()
+        asked = self._reader.pipeline(transaction=False)
+        for place in places:
+            asked.exists(place)
+        held = zip(places, asked.execute(), strict=True)
+        gone = [place for place, is_there in held if not is_there]
+        keys = [self._sets, self._epoch, *gone]
+        return bool(gone and self._writer.eval(FORGET_LOST, len(keys), *keys))
+
+    def owe(self, name: bytes) -> None:
+        """Note for `OWED_S` seconds that the worker *name* has entries to give back."""
+        asked = self._writer.pipeline(transaction=False)
+        asked.sadd(self._owed, name)
+        asked.expire(self._owed, OWED_S)
+        asked.execute()
+
+    def end_owing(self, name: bytes) -> None:
+        """Note that the worker *name* has nothing more to give back."""
+        self._writer.srem(self._owed, name)
+
+    def mark_whole(self, epoch: bytes) -> None:
+        """Note that Redis has, in this epoch, all entries that anybody has."""
+        asked = self._writer.pipeline(transaction=False)
+        asked.zremrangebyscore(self._sets, "+inf", "+inf")  # those of other epochs
+        asked.zadd(self._sets, {b"whole:" + epoch: math.inf})
+        asked.execute()
 
     def may_heal(self, name: bytes, seconds: int) -> bool:
         """Whether *name* is the one who gives back what was lost, for *seconds*."""

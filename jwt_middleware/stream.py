@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import islice
+from collections.abc import Iterable, Iterator
 
 from .fork import start_anew_after_fork
-from .marks import Mark, Marks
-from .redis_marks import PACKED, READ_AT_ONCE, RedisMarks
+from .healing import Debts
+from .marks import Mark
+from .redis_marks import PACKED, READ_AT_ONCE, Entry, RedisMarks
 from .replica import Replica
 
 logger = logging.getLogger("jwt_middleware")
 
-CHECK_S = 1.0
-"""Between two looks whether Redis has begun anew."""
 WHOLE_S = 60.0
-"""Between two looks whether it has evicted marks."""
+"""Seconds between two looks whether Redis has evicted entries."""
+SOON_S = 0.05
+"""Seconds between two readings, if something other than a new entry is waited for."""
+MOST_POLLS = 20
+"""Readings in a row by one look, each of `READ_AT_ONCE` entries."""
 MOST_OWN = 1000
-HEALED_AT_ONCE = 500
-HEALER_S = 10
 
 
 class Stream:
-    """Copies what is marked in Redis; the feed of a `Replica`."""
+    """Copies what is marked in Redis; the feed of a `Replica`.
 
-    def __init__(self, there: RedisMarks) -> None:
+    A copy is complete if Redis was whole when it was made.  If Redis says nothing of
+    that, it may have lost entries, and other workers may still hold them: they have
+    *settle_s* seconds to come back and say so.
+    """
+
+    def __init__(self, there: RedisMarks, settle_s: float) -> None:
         self._there = there
+        self._settle_s = settle_s
         self._last = b""
         """The entry of the log up to which all is known."""
         self._own: set[bytes] = set()
         """Entries that we wrote, and have not read yet."""
-        self._epoch: bytes | None = None
-        self._seen_whole = -math.inf
-        self._debts = _Debts()
+        self._epoch = b""
+        self._is_running = False
+        self._is_complete = False
+        self._saw_whole = False
+        """In this epoch, at a moment before the last reading."""
+        self._unowed_since = math.inf
+        """The first moment in this epoch from which on nobody was seen to owe."""
+        self._checked_at = -math.inf
+        self._debts = Debts()
         start_anew_after_fork(self)
+
+    @property
+    def epoch(self) -> bytes:
+        """What Redis must still have to say that a name is new; empty for anything."""
+        return self._epoch if self._is_running else b""
 
     def wrote(self, entry: bytes) -> None:
         """Note an entry that Redis has acknowledged, and must not lose."""
@@ -53,118 +68,135 @@ class Stream:
         return "Redis"
 
     def start_anew(self) -> None:
-        self._debts = _Debts()  # the parent's are its own to give back
+        self._debts = Debts()  # the parent's are its own to give back
+        self._is_running = False
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
-        begun = checked = replica.clock()
-        is_behind = not self._begin(replica)
-        if not is_behind:
+        self._is_running = True
+        begun = replica.clock()
+        if self._begin(replica) and self._is_complete:
             replica.confirm(begun)
+        is_behind = True  # so the first reading does not wait
         while not stop.is_set():
-            as_of = replica.clock()
-            may_wait = not is_behind and not self._debts.are_given_back
-            entries = self._there.read(self._last, wait=may_wait)
-            self._take(entries, replica)
-            is_behind = len(entries) == READ_AT_ONCE  # there may be more
-            if not entries or as_of - checked > CHECK_S:
-                self._ensure_same(replica)
-                checked = as_of
-            if not is_behind:
-                replica.confirm(as_of)
+            is_behind = self._cycle(replica, is_behind)
+        self._is_running = False
+
+    def poll(self, replica: Replica) -> None:
+        """Read what is new, in the thread of a look, and leave the rest as it is."""
+        last, epoch, asked = self._last, self._epoch, replica.clock()
+        if not epoch:  # the first copy is not made yet
+            return
+        for _ in range(MOST_POLLS):
+            news = self._there.read(last, epoch)
+            if not news.is_same:
+                raise ConnectionError("Redis has begun anew")
+            for _ in self._marks(news.entries, replica):
+                pass
+            if len(news.entries) < READ_AT_ONCE:
+                if self._is_complete:
+                    replica.confirm(asked)
+                return
+            last = news.entries[-1][0]
+
+    def _cycle(self, replica: Replica, is_behind: bool) -> bool:
+        """Read once.  Return whether there may be more."""
+        wait_s = self._wait_s(is_behind)
+        asked = replica.clock()
+        news = self._there.read(self._last, self._epoch, wait_s)
+        answered = replica.clock()
+        if not news.is_same or (self._saw_whole and not news.is_marked_whole):
+            raise ConnectionError("Redis has begun anew")
+        self._take(news.entries, replica)
+        is_behind = len(news.entries) == READ_AT_ONCE
+        # Whole before this reading: then all that was given back has been read.
+        self._is_complete |= self._saw_whole and not is_behind
+        self._saw_whole |= news.is_whole
+        if self._is_complete and not is_behind:
+            # If nothing came, nothing was there when the server ceased to wait.
+            was_silent = not news.entries and answered - asked >= wait_s
+            replica.confirm(asked + wait_s if was_silent else asked)
+        if self._debts.are_owed:
             self._debts.give_back(self._there, replica)
+        elif not news.is_marked_whole:
+            self._settle(news.is_owed, replica)
+        if answered - self._checked_at > WHOLE_S:
+            self._ensure_sets(replica)
+        return is_behind
+
+    def _wait_s(self, is_behind: bool) -> float:
+        if is_behind:
+            return 0.0
+        is_calm = self._is_complete and self._saw_whole and not self._debts.are_owed
+        return self._there.block_s if is_calm else min(SOON_S, self._there.block_s)
+
+    def _settle(self, is_owed: bool, replica: Replica) -> None:
+        """Say that Redis is whole, if nobody has said otherwise for long enough."""
+        now = replica.clock()
+        if is_owed:
+            self._unowed_since = math.inf
+        else:
+            self._unowed_since = min(self._unowed_since, now)
+            if now - self._unowed_since >= self._settle_s:
+                self._there.mark_whole(self._epoch)
 
     def _begin(self, replica: Replica) -> bool:
         """Copy all that stands, unless the log goes on where it was left.
 
-        Whether it was copied.  What Redis came back without is given back to it.
+        Return whether it was copied.  What Redis came back without is given back.
         """
         there = self._there
-        epoch = there.epoch(begins=True)
-        there.ensure_master()
-        known = (self._last, *tuple(self._own))
-        if epoch == self._epoch and all(there.has(entry) for entry in known):
+        epoch = there.epoch(begins=True) or b""
+        news = there.read(self._last, epoch)
+        own = tuple(self._own)
+        is_whole = news.is_marked_whole or not self._saw_whole
+        goes_on = epoch == self._epoch and news.is_same and is_whole
+        if goes_on and all(map(there.has, own)):
             return False
+        if self._epoch:  # not the first epoch, so there is something to give back
+            self._debts.owe(there, replica)
         newest = there.newest()  # before the copy: what comes meanwhile is read then
-        there.copy_to(replica.merge_all)
+        there.copy_to(lambda marks: self._merge(tuple(marks), replica))
         replica.tell_all()
-        is_news = self._epoch is None
-        self._debts = _Debts()
-        self._debts.are_owed = not is_news or self._has_lost_sets(replica)
-        self._own.difference_update(known)
+        self._ensure_sets(replica)
+        # Only now: a copy that was interrupted is made again.
         self._last, self._epoch = newest, epoch
+        self._saw_whole, self._unowed_since = news.is_whole, math.inf
+        self._is_complete |= news.is_whole
+        self._own.difference_update(own)
         return True
 
-    def _ensure_same(self, replica: Replica) -> None:
-        """Raise ConnectionError where Redis is not what it was, so that we begin."""
-        there = self._there
-        there.ensure_master()
-        is_same = there.epoch() == self._epoch
-        if not is_same or (self._last and not there.has(self._last)):
-            raise ConnectionError("Redis has begun anew")
-        if replica.clock() - self._seen_whole > WHOLE_S:
-            self._debts.are_owed |= self._has_lost_sets(replica)
+    def _merge(self, marks: Iterable[Mark], replica: Replica) -> None:
+        replica.merge_all(marks)
+        if self._debts.are_owed:
+            self._debts.has_read(marks, replica)
 
-    def _has_lost_sets(self, replica: Replica) -> bool:
-        self._seen_whole = replica.clock()
-        is_lost = self._there.has_lost_sets(replica.now())
-        if is_lost:
+    def _ensure_sets(self, replica: Replica) -> None:
+        """Raise ConnectionError if sets are gone before their time."""
+        self._checked_at = replica.clock()
+        if self._there.forget_lost():
             logger.error("Redis has evicted marks: set its maxmemory-policy noeviction")
-        return is_lost
+            raise ConnectionError("Redis has lost entries")
 
-    def _take(
-        self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]], replica: Replica
-    ) -> None:
-        for identifier, fields in entries:
-            try:
-                replica.merge(*PACKED.unpack(fields[b"mark"]))
-            except (KeyError, struct.error):
-                logger.error("an entry of the log in Redis is no mark")
+    def _take(self, entries: Iterable[Entry], replica: Replica) -> None:
+        entries = tuple(entries)
+        marks = list(self._marks(entries, replica))
+        if self._debts.are_owed:
+            self._debts.has_read(marks, replica)
+        for identifier, _ in entries:
             self._own.discard(identifier)
             self._last = identifier
+
+    def _marks(self, entries: Iterable[Entry], replica: Replica) -> Iterator[Mark]:
+        """Merge entries of the log, and return what they hold."""
+        for _, fields in entries:
+            try:
+                mark = PACKED.unpack(fields[b"mark"])
+            except (KeyError, struct.error):
+                logger.error("an entry of the log in Redis is no mark")
+                continue
+            replica.merge(*mark)
+            yield mark
 
 
 def _order(entry: bytes) -> tuple[int, ...]:
     return tuple(map(int, entry.split(b"-"))) if entry else ()
-
-
-class _Debts:
-    """Marks that we hold, and that Redis may have lost.
-
-    They are given back bit by bit, between two readings, by one worker at a time;
-    the others then see that nothing is missing.
-    """
-
-    def __init__(self) -> None:
-        self.are_owed = self.are_given_back = self._has_failed = False
-        self._name = secrets.token_hex(8).encode()
-        self._missing: Iterator[Mark] = iter(())
-        self._batch: list[Mark] = []
-
-    def give_back(self, there: RedisMarks, replica: Replica) -> None:
-        """Write some of them, if there are any and nobody else does.
-
-        Where that fails, the reading goes on, and it is tried again.
-        """
-        try:
-            self._give_back(there, replica)
-        except Exception as error:  # of a library
-            level = logging.DEBUG if self._has_failed else logging.WARNING
-            self._has_failed = True
-            logger.log(level, "marks cannot be given back: %s", type(error).__name__)
-
-    def _give_back(self, there: RedisMarks, replica: Replica) -> None:
-        if not self.are_owed or not there.may_heal(self._name, HEALER_S):
-            return
-        if not self.are_given_back:
-            stand = Marks()
-            there.copy_to(partial(stand.merge_all, now=replica.now()))
-            self._missing = replica.marks.lacking_in(stand, replica.now())
-            self.are_given_back = True
-        # What could not be written is kept for the next time.
-        self._batch = self._batch or list(islice(self._missing, HEALED_AT_ONCE))
-        if self._batch:
-            there.put(self._batch)
-            self._batch = []
-        else:
-            self.are_owed = self.are_given_back = False
-            there.end_healing()

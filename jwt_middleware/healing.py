@@ -1,0 +1,83 @@
+"""How workers give entries back that Redis has lost."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from .marks import Mark, Marks
+from .redis_marks import OWED_S, RedisMarks
+from .replica import Replica
+
+logger = logging.getLogger("jwt_middleware")
+
+HEALED_AT_ONCE = 500
+HEALER_S = 10
+"""Seconds until another worker may give back, if the one that does has died."""
+
+
+class Debts:
+    """Entries that we hold, and that Redis may have lost.
+
+    They are given back bit by bit, between two readings, by one worker at a time; the
+    others read meanwhile what it gives back.  While a worker owes entries, Redis does
+    not count as whole.
+    """
+
+    def __init__(self) -> None:
+        self.are_owed = False
+        self._name = secrets.token_hex(8).encode()
+        self._noted_at = -math.inf
+        self._has_failed = False
+        self._there_again = Marks()
+        """What Redis has, as far as we have read."""
+        self._missing: Iterator[Mark] | None = None
+        self._batch: list[Mark] = []
+
+    def owe(self, there: RedisMarks, replica: Replica) -> None:
+        """Note in Redis, at once, that all we hold may have to be given back."""
+        self.are_owed, self._noted_at = True, -math.inf
+        self._there_again = Marks()
+        self._missing, self._batch = None, []
+        self._note(there, replica)
+
+    def has_read(self, marks: Iterable[Mark], replica: Replica) -> None:
+        """Note what Redis has."""
+        self._there_again.merge_all(marks, replica.now())
+
+    def give_back(self, there: RedisMarks, replica: Replica) -> None:
+        """Write some of the entries, unless another worker does.
+
+        If that fails, the reading goes on, and it is tried again.
+        """
+        try:
+            self._give_back(there, replica)
+        except Exception as error:  # of a library
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            self._has_failed = True
+            logger.log(level, "marks cannot be given back: %s", type(error).__name__)
+
+    def _give_back(self, there: RedisMarks, replica: Replica) -> None:
+        self._note(there, replica)
+        if not there.may_heal(self._name, HEALER_S):
+            return
+        if self._missing is None:
+            self._missing = replica.marks.lacking_in(self._there_again, replica.now())
+        # What could not be written is kept for the next time.
+        self._batch = self._batch or list(islice(self._missing, HEALED_AT_ONCE))
+        if self._batch:
+            there.put(self._batch)
+            self._batch = []
+            return
+        there.end_owing(self._name)
+        there.end_healing()
+        self.are_owed, self._missing, self._there_again = False, None, Marks()
+
+    def _note(self, there: RedisMarks, replica: Replica) -> None:
+        now = replica.clock()
+        if now - self._noted_at > OWED_S / 3:
+            there.owe(self._name)
+            self._noted_at = now

@@ -1,0 +1,84 @@
+"""What Redis does in one step, as Lua scripts.
+
+All keys of a script have the same hash tag, so they lie in one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+GRACE_S = 3600
+"""Seconds for which Redis keeps what has ended: its clock may be ahead of ours."""
+
+ADD = """
+local mark, epoch, owed = KEYS[1], KEYS[2], KEYS[3]
+local now, stands, forgotten, known = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local standing = redis.call('GET', mark)
+if standing and tonumber(string.match(standing, '^%S+')) > tonumber(now) then
+    return standing
+end
+if redis.call('EXISTS', owed) == 1 then
+    return 2
+end
+if known ~= '' and redis.call('GET', epoch) ~= known then
+    return 2
+end
+if tonumber(string.match(stands, '^%S+')) <= tonumber(now) then
+    return 1
+end
+redis.call('SET', mark, stands)
+redis.call('EXPIREAT', mark, forgotten)
+return 1
+"""
+"""Write an entry unless one stands.
+
+Return the entry that stands, 1 if none does, or 2 if Redis has lost entries: then it
+cannot say that a name is new.  *known* is the epoch that the caller has read.
+"""
+
+PUT = """
+local sets, log, epoch = KEYS[1], KEYS[2], KEYS[3]
+local now, entry = redis.call('TIME')[1], nil
+for i = 1, #ARGV / 4 do
+    local mark, set = KEYS[2 * i + 2], KEYS[2 * i + 3]
+    local ends, forgotten = ARGV[4 * i - 3], ARGV[4 * i - 2]
+    local stands, packed = ARGV[4 * i - 1], ARGV[4 * i]
+    local standing = redis.call('GET', mark)
+    if not standing or tonumber(string.match(standing, '^%S+')) < tonumber(ends) then
+        redis.call('SET', mark, stands)
+        redis.call('EXPIREAT', mark, forgotten)
+    end
+    local known = redis.call('ZSCORE', sets, set)
+    if known and tonumber(known) > now + 1800 and redis.call('EXISTS', set) == 0 then
+        redis.call('DEL', epoch)
+    end
+    redis.call('SADD', set, packed)
+    redis.call('EXPIREAT', set, forgotten)
+    redis.call('ZADD', sets, forgotten, set)
+    entry = redis.call('XADD', log, '*', 'mark', packed)
+end
+redis.call('ZREMRANGEBYSCORE', sets, '-inf', now)
+redis.call('XTRIM', log, 'MINID', '~', (now - 3600) * 1000)
+return entry
+"""
+"""Write entries where `add`, workers that begin, and workers that run look for them.
+
+A set that was lost would be made again with one entry, and look whole: then the epoch
+is deleted, and all workers begin again.
+"""
+
+FORGET_LOST = """
+local sets, epoch, lost = KEYS[1], KEYS[2], 0
+local now = redis.call('TIME')[1]
+for i = 3, #KEYS do
+    local set = KEYS[i]
+    local known = redis.call('ZSCORE', sets, set)
+    if known and tonumber(known) > now + 1800 and redis.call('EXISTS', set) == 0 then
+        redis.call('ZREM', sets, set)
+        lost = lost + 1
+    end
+end
+if lost > 0 then
+    redis.call('DEL', epoch)
+end
+return lost
+"""
+"""Drop the sets that are gone before their time, and the epoch if there are any."""
