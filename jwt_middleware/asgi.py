@@ -8,7 +8,7 @@ from typing import Any
 
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply, encoded
-from .credentials import Renewal
+from .decision import Completion
 from .ending import Ending
 from .errors import AuthError
 from .options import read_flag
@@ -81,8 +81,8 @@ class JWTMiddleware:
         set_current_token(decision.token)
         attach(scope, decision.token)
         app = self.app
-        if decision.renewal is not None:
-            app = renewing(decision.renewal, app)
+        if decision.completion is not None:
+            app = completing(decision.completion, app)
         if decision.token is not None and scope["type"] in self._ends:
             app = ending(self.auth, decision.token, app)
         exchange = Exchange(scope["type"], receive, send)
@@ -142,21 +142,21 @@ class ScopeRequest(Request):
         return tuple(found)
 
 
-def renewing(renewal: Renewal, app: ASGIApp) -> ASGIApp:
-    """*app*, of which the beginning of an answer completes *renewal*.
+def completing(completion: Completion, app: ASGIApp) -> ASGIApp:
+    """Return *app* with *completion* applied when an answer begins.
 
     Nearer to it than what ends answers: that must not end one which has not begun.
     """
 
-    async def renewed(scope: Scope, receive: Receive, send: Send) -> None:
+    async def completed(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] in WITH_HEADERS:
-                message = await _completed(renewal, message)
+                message = await _completed(completion, message)
             await send(message)
 
         await app(scope, receive, sending)
 
-    return renewed
+    return completed
 
 
 def ending(auth: Authenticator, token: Token, app: ASGIApp) -> ASGIApp:
@@ -168,12 +168,12 @@ def ending(auth: Authenticator, token: Token, app: ASGIApp) -> ASGIApp:
     return ended
 
 
-async def _completed(renewal: Renewal, message: Message) -> Message:
+async def _completed(completion: Completion, message: Message) -> Message:
     headers = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in message.get("headers", ())
     ]
-    completed = await renewal.complete(message.get("status", 101), headers)
+    completed = await completion.complete(message.get("status", 101), headers)
     return {**message, "headers": encoded(completed)}
 
 

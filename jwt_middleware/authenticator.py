@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .bridge import run
+from .caching import PersonalAnswer, header_names
 from .challenge import Reply, reply_to
 from .credentials import (
     BearerHeader,
@@ -92,9 +93,8 @@ class Authenticator(Revoking):
         diverts = (getattr(source, "divert", None) for source in self._sources)
         self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
         self._rules = Rules(rules)
-        self._schemes = tuple(
-            dict.fromkeys(source.challenge for source in self._sources)
-        )
+        self._schemes = tuple(dict.fromkeys(s.challenge for s in self._sources))
+        self._vary, self._unmarked = header_names(self._sources)
         self._realm = read_word("realm", realm, QUOTABLE)
         self._require_https = read_flag("require_https", require_https)
 
@@ -141,14 +141,18 @@ class Authenticator(Revoking):
             return ANONYMOUS_PASS
         try:
             credentials = extract(request, self._sources)
-            found = ANONYMOUS_PASS
+            found, is_personal = ANONYMOUS_PASS, False
             if credentials is not None:
                 found = await self._judge(credentials, request)
+                is_personal = credentials.source in self._unmarked
             for rule in rules:
                 rule.permit(found.token)
+                is_personal = is_personal or getattr(rule, "optional", False)
         except AuthError as error:
             return self.refuse(error, request)
-        return found
+        if not is_personal:
+            return found
+        return Pass(found.token, PersonalAnswer(self._vary, found.completion))
 
     async def _judge(self, credentials: Credentials, request: Request) -> Pass:
         if self._require_https and not request.is_secure:

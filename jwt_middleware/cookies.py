@@ -49,6 +49,10 @@ class Cookie:
         object.__setattr__(self, "trusted_origins", frozenset(origins))
 
     @property
+    def header_name(self) -> str:
+        return "Cookie"
+
+    @property
     def challenge(self) -> str:
         return "Bearer"  # a 401 needs a challenge, and no scheme is for cookies
 

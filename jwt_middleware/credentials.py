@@ -46,6 +46,8 @@ class Source(Protocol):
     # which is asked where the token that it found has expired, and
     #     divert(self, error, request, reply) -> Reply
     # which may answer a refused request otherwise, such as by a redirect to a login;
+    # `header_name`, the header that it reads, for `Vary`; without one an answer is only
+    # kept out of shared caches;
     # and where `needs_store` is true, an Authenticator without one is refused.
 
 
@@ -98,6 +100,10 @@ class BearerHeader:
     @property
     def challenge(self) -> str:
         return self.scheme or "Bearer"
+
+    @property
+    def header_name(self) -> str:
+        return self.name
 
     def find(self, request: Request) -> Credentials | None:
         # Joined as a WSGI server joins them, so that one grammar serves both doors:

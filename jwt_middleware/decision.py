@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from .challenge import Reply
-from .credentials import Renewal
 from .errors import AuthError
 from .request import Request
 from .token import Token
@@ -15,12 +14,21 @@ Divert = Callable[[AuthError, Request, Reply], Reply]
 """Another reply than that of the lock, or the same: see `Source`."""
 
 
+class Completion(Protocol):
+    """What is left to do when the answer begins."""
+
+    async def complete(
+        self, status: int, headers: Sequence[tuple[str, str]]
+    ) -> Sequence[tuple[str, str]]:
+        """Return the headers of the answer, with what is added to *headers*."""
+        ...
+
+
 class Pass(NamedTuple):
     """The request may go on, with the token that it showed."""
 
     token: Token | None
-    renewal: Renewal | None = None
-    """To be completed when the answer begins."""
+    completion: Completion | None = None
 
 
 ANONYMOUS_PASS = Pass(None)

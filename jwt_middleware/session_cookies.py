@@ -106,6 +106,10 @@ class SessionCookies:
         return self._issuer.has_sessions
 
     @property
+    def header_name(self) -> str:
+        return self._cookie.header_name
+
+    @property
     def challenge(self) -> str:
         return self._cookie.challenge
 

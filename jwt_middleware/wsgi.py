@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .authenticator import Authenticator, ensure_authenticator
 from .bridge import run
 from .challenge import Reply
-from .credentials import Renewal
+from .decision import Completion
 from .errors import AuthError
 from .request import Request
 from .token import KEY, set_current_token
@@ -52,8 +52,8 @@ class JWTMiddleware:
         set_current_token(decision.token)
         environ[KEY] = decision.token
         start = start_response
-        if decision.renewal is not None:
-            start = renewing(decision.renewal, start_response)
+        if decision.completion is not None:
+            start = completing(decision.completion, start_response)
         # Routers and inner middleware change these two.
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         try:
@@ -121,11 +121,13 @@ class EnvironRequest(Request):
         return () if value is None else (value,)
 
 
-def renewing(renewal: Renewal, start_response: StartResponse) -> StartResponse:
-    """A *start_response* that completes *renewal* as the answer begins."""
+def completing(completion: Completion, start_response: StartResponse) -> StartResponse:
+    """Return *start_response* with *completion* applied when the answer begins."""
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-        completed = run(renewal.complete(int(status[:3]), headers), may_stop_loop=True)
+        completed = run(
+            completion.complete(int(status[:3]), headers), may_stop_loop=True
+        )
         return start_response(status, list(completed), *exc_info)
 
     return start

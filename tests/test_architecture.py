@@ -65,7 +65,7 @@ FLOORS = (
         "set_cookie",
         "discovery",
     },
-    {"jose", "ending", "testing", "marks_file", "healing"},
+    {"caching", "jose", "ending", "testing", "marks_file", "healing"},
     {"keys", "jwks", "keyset", "refresh", "stream", "sqlite"},
     {"upkeep", "redis"},
     {"remote"},
