@@ -50,6 +50,7 @@ class Cookie:
 
     @property
     def header_name(self) -> str:
+        """Return the header that is read, for ``Vary``."""
         return "Cookie"
 
     @property

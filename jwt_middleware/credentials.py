@@ -103,6 +103,7 @@ class BearerHeader:
 
     @property
     def header_name(self) -> str:
+        """Return the header that is read, for ``Vary``."""
         return self.name
 
     def find(self, request: Request) -> Credentials | None:

@@ -107,6 +107,7 @@ class SessionCookies:
 
     @property
     def header_name(self) -> str:
+        """Return the header that is read, for ``Vary``."""
         return self._cookie.header_name
 
     @property
