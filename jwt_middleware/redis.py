@@ -24,7 +24,10 @@ from .stream import Stream
 
 CONNECT_S = 1.0
 SETTLE_S = 1.0
-"""Seconds in which workers that hold entries come back to a Redis that is empty."""
+"""Seconds in which workers that hold entries come back to a Redis that is empty.
+
+Twice `replica.LONGEST_WAIT_S`, since they try again as often as that.
+"""
 OWN = ("db", "username", "password")
 """Options of the servers, which are not those of the sentinels."""
 URL = re.compile(

@@ -20,7 +20,7 @@ logger = logging.getLogger("jwt_middleware")
 
 FIRST_WAIT_S = 0.1
 """Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
-LONGEST_WAIT_S = 1.0
+LONGEST_WAIT_S = 0.5
 FIRST_COPY_S = 3.0
 """The longest wait for the first copy, unless that is known to fail."""
 SWEEP_S = 1.0
