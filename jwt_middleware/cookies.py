@@ -77,7 +77,11 @@ class Cookie:
         """
         if not self._is_from_own_page(request):
             origins = shown(",".join(request.header("origin")))
-            raise CrossOrigin(f"Origin is {origins}")
+            host = shown(",".join(request.header("host")))
+            raise CrossOrigin(
+                f"Origin is {origins}, Host is {host}; name other origins of your own "
+                "in trusted_origins"
+            )
 
     def _is_from_own_page(self, request: Request) -> bool:
         origin = ",".join(request.header("origin"))

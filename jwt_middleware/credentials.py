@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Protocol
 
+from .bridge import needs_loop
 from .compact import ALPHABET, MAX_LENGTH
 from .errors import InvalidRequest, MultipleCredentials, TokenBound
 from .options import read_parts, read_word
@@ -143,7 +144,18 @@ def ensure_token68(text: str) -> None:
             raise MultipleCredentials(
                 "a comma: two values in one header, or two headers"
             )
-        raise InvalidRequest("not a token68")
+        raise InvalidRequest(f"not a token68: {_fault_of(text)}")
+
+
+def _fault_of(text: str) -> str:
+    """Say what is wrong with *text*, and nothing of it: it may be a token."""
+    if text[:7].lower() == "bearer ":
+        return "the scheme stands twice; write 'Bearer <token>'"
+    if text[:1] in ('"', "'") or text[-1:] in ('"', "'"):
+        return "the token is in quotes; write it without them"
+    if " " in text or "\t" in text:
+        return "a blank in the token; write 'Bearer <token>' and nothing after it"
+    return "a character that no token has"
 
 
 def ensure_unbound(token: Token) -> None:
@@ -172,4 +184,8 @@ def read_sources(sources: Iterable[Source]) -> Sequence[Source]:
     found = read_parts("sources", sources, "challenge", "find", "confirm")
     if not found or any(a == b for a, b in combinations(found, 2)):
         raise ValueError("name at least one source, and none twice")
+    for source in found:
+        read_word("the challenge of a source", source.challenge, NAME)
+        if needs_loop(source.find):
+            raise ValueError("find() of a source must be a plain method")
     return found

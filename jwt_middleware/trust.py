@@ -142,7 +142,10 @@ def read_issuers(issuers: Iterable[TrustedIssuer]) -> Mapping[str, TrustedIssuer
     named: dict[str, TrustedIssuer] = {}
     for issuer in issuers:
         if not isinstance(issuer, TrustedIssuer):
-            raise ValueError(f"{type(issuer).__name__} is no TrustedIssuer")
+            raise ValueError(
+                f"{type(issuer).__name__} is no TrustedIssuer; write "
+                "Authenticator(a, b) for several, issuer.trusted() for a TokenIssuer"
+            )
         if issuer.issuer in named:
             raise ValueError(
                 "an issuer stands twice; give one all its audiences and keys"
