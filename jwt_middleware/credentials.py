@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Protocol
 
-from .bridge import needs_loop
 from .compact import ALPHABET, MAX_LENGTH
 from .errors import InvalidRequest, MultipleCredentials, TokenBound
 from .options import read_parts, read_word
@@ -186,6 +186,6 @@ def read_sources(sources: Iterable[Source]) -> Sequence[Source]:
         raise ValueError("name at least one source, and none twice")
     for source in found:
         read_word("the challenge of a source", source.challenge, NAME)
-        if needs_loop(source.find):
+        if inspect.iscoroutinefunction(source.find):
             raise ValueError("find() of a source must be a plain method")
     return found

@@ -44,7 +44,7 @@ def test_issuers_that_are_none() -> None:
 
 def test_a_source_is_checked_at_construction() -> None:
     class Split(BearerHeader):
-        challenge = "Bearer\r\nX: y"  # type: ignore[assignment]
+        challenge = "Bearer\r\nX: y"
 
     class Waiting(BearerHeader):
         async def find(self, request: Any) -> Any:  # type: ignore[override]
