@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .authenticator import Authenticator, ensure_authenticator
-from .bridge import run
+from .bridge import needs_loop, run
 from .challenge import Reply
 from .decision import Completion
 from .errors import AuthError
@@ -33,6 +33,11 @@ class JWTMiddleware:
 
     def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
         ensure_authenticator(auth)
+        if needs_loop(app):
+            raise ValueError(
+                "app is an ASGI application; write "
+                "jwt_middleware.asgi.JWTMiddleware(app, auth)"
+            )
         if auth.needs_loop:
             raise ValueError(
                 "WSGI has no event loop for an asynchronous store; give the "

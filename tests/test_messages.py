@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Authenticator, BearerHeader, Key, TokenIssuer
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .conftest import Mint, authenticator, trusted
 from .doors import Door
@@ -54,3 +55,10 @@ def test_a_source_is_checked_at_construction() -> None:
         authenticator(sources=(Split(),))
     with pytest.raises(ValueError, match="plain method"):
         authenticator(sources=(Waiting(),))
+
+
+def test_an_asgi_application_is_not_served_as_wsgi() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    with pytest.raises(ValueError, match=r"jwt_middleware\.asgi\.JWTMiddleware"):
+        WSGIMiddleware(app, authenticator())  # type: ignore[arg-type]
