@@ -39,7 +39,7 @@ def main(
         parser.error("--session and --subject need --issuer, the iss of the tokens")
     try:
         name, at, until = _mark(chosen, now())
-        store = open_store(chosen.store, chosen.prefix)
+        store = open_store(chosen.store, chosen.prefix, _secret(chosen.secret_file))
     except Exception as error:  # for people: one line, and no traceback
         return _failed("nothing was revoked", error)
     try:
@@ -50,7 +50,7 @@ def main(
     return 0
 
 
-def open_store(url: str, prefix: str) -> Store:
+def open_store(url: str, prefix: str, secret: bytes | None = None) -> Store:
     """Open the store at *url*: ``sqlite:PATH``, or what `RedisStore` takes.
 
     Raise ValueError where no worker reads there: a mark would be nobody's.
@@ -61,10 +61,12 @@ def open_store(url: str, prefix: str) -> Store:
 
         if not Path(path).exists():
             raise ValueError(f"there is no file {path!r}")
-        return SQLiteStore(path)
+        return SQLiteStore(path, secret=secret)
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisStore
 
+        if secret is not None:
+            raise ValueError("--secret-file is for a SQLiteStore; leave it out")
         store = RedisStore(url, prefix=prefix)
         if not store.has_readers():
             raise ValueError("no worker reads there; look at --store and --prefix")
@@ -105,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="that of the RedisStore (default: jwt_middleware)",
     )
+    revoke.add_argument(
+        "--secret-file",
+        metavar="FILE",
+        help="with the secret of the SQLiteStore, octet by octet",
+    )
     revoke.add_argument("--issuer", metavar="ISS", help="the iss of the tokens")
     revoke.add_argument(
         "--max-lifetime",
@@ -114,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
         help="that of the TrustedIssuer, in seconds (default: a day)",
     )
     return parser
+
+
+def _secret(file: str | None) -> bytes | None:
+    return None if file is None else Path(file).read_bytes()
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

@@ -1,20 +1,41 @@
-"""The file of a `SQLiteStore`: its form, its connections, and what goes in and out."""
+"""The file of a `SQLiteStore`: who reads and writes it, and what a new one is given."""
 
 from __future__ import annotations
 
+import logging
+import math
+import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from .fork import rest_during_fork
-from .marks_table import ASK_MS, WAIT_S, insert, make, patiently, standing, sweep
+from .marks import Mark, Marks
+from .marks_seat import Connection, Seat
+from .marks_table import (
+    WAIT_S,
+    end_giving,
+    give,
+    insert,
+    is_settled,
+    make,
+    standing,
+    sweep,
+)
 from .replica import Replica
 
-NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
-NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
+logger = logging.getLogger("jwt_middleware")
+
 POLL_S = 0.03
+TURN_S = 2.5
+"""The longest wait, in seconds, for the thread that is reading the file just now."""
+NEW_S = 2.0
+"""The longest wait, in seconds, until a file that was just made is believed."""
+GIVEN_AT_ONCE = 2000
 
 
 class MarksFile:
@@ -22,71 +43,97 @@ class MarksFile:
 
     SQLite's connections do not survive a fork, and neither do the locks that they
     hold: so they are closed before one, and opened anew where they are needed.
+
+    A file that is deleted and made again lacks what was revoked before.  So a process
+    that finds another file than the one that it knows gives back what it holds; and
+    no process believes a file that was just made, or that is being given something
+    back (`is_settled`).
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, fingerprint: bytes, clock: Callable[[], float]
+    ) -> None:
         self._path = path.absolute()
         self._clock = clock
         try:
-            make(self._path)
+            self._known = make(self._path, fingerprint, clock())
         except sqlite3.Error as error:
             raise ValueError(f"{str(path)!r} cannot be a store: {error}") from error
-        self._reader, self._writer = _Seat(self._path), _Seat(self._path)
+        self._settled: bytes | None = None
+        self._debts = _Debts()
+        self._reader = Seat(self._path, fingerprint)
+        self._writer = Seat(self._path, fingerprint)
         rest_during_fork(self)
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
         try:
             while not stop.is_set():
-                as_of = replica.clock()
-                with self._reader.lock:
-                    self._reader.connection().read(replica)
-                replica.confirm(as_of)
-                stop.wait(POLL_S)
+                self.poll(replica)
+                if not self._give_back():
+                    stop.wait(POLL_S)
         finally:
             for seat in (self._reader, self._writer):  # a sick file is not written to
-                with seat.lock:
+                with seat.taken(math.inf):
                     seat.leave()
+
+    def poll(self, replica: Replica) -> None:
+        """Read what is new."""
+        with self._reader.taken(TURN_S):
+            as_of = replica.clock()
+            connection = self._reader.connection()
+            is_older = connection.read(replica)
+            settled = self._is_settled(connection)
+            if is_older or connection.file != self._known:
+                self._known = connection.file
+                self._debts.owe(replica.marks, self._clock())
+        if settled:
+            replica.confirm(as_of)
 
     def add(
         self, key: bytes, at: float, until: float, now: float
     ) -> tuple[float, float] | None:
         """Mark *key* if it is not; else return the date and end that stand."""
-        with self.writing() as db:
-            sweep(db, now, self._clock())
-            stood = standing(db, key, now)
-            if stood is None and until > now:
-                insert(db, key, at, until)
-        return stood
+        end = time.monotonic() + NEW_S
+        while True:
+            with self.writing() as connection:
+                if self._is_settled(connection):
+                    sweep(connection.db, now, self._clock())
+                    stood = standing(connection.db, key, now)
+                    if stood is None and until > now:
+                        insert(connection.db, key, at, until)
+                    return stood
+            if time.monotonic() > end:
+                raise sqlite3.OperationalError("the file lacks what others give back")
+            time.sleep(POLL_S)
 
     def put(self, key: bytes, at: float, until: float, now: float) -> None:
         """Mark *key*; of a mark that stands, the later date and end remain."""
-        with self.writing() as db:
+        with self.writing() as connection:
+            db = connection.db
             sweep(db, now, self._clock())
             standing_at, standing_until = standing(db, key, now) or (at, until)
             # Also one that has ended by our clock, which may be wrong.
             insert(db, key, max(at, standing_at), max(until, standing_until))
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[Connection]:
         """One transaction, on the disk when it ends."""
-        if not self._writer.lock.acquire(timeout=WAIT_S):
-            raise sqlite3.OperationalError("others wait to write for too long")
-        try:
-            with self._writer.connection().transaction() as db:
-                yield db
-        except BaseException:
-            self._writer.leave()
-            raise
-        finally:
-            self._writer.lock.release()
+        with self._writer.taken(WAIT_S):
+            try:
+                connection = self._writer.connection()
+                with connection.transaction():
+                    yield connection
+            except BaseException:
+                self._writer.leave()
+                raise
 
     def close(self) -> None:
-        with self._writer.lock:
+        with self._writer.taken(math.inf):
             self._writer.leave()
 
     def rest(self) -> None:
         for seat in (self._reader, self._writer):
-            seat.lock.acquire()
+            seat.take(math.inf)
             seat.leave()
 
     def go_on(self) -> None:
@@ -96,69 +143,63 @@ class MarksFile:
     def __repr__(self) -> str:
         return repr(str(self._path))
 
+    def _is_settled(self, connection: Connection) -> bool:
+        if connection.file != self._settled:
+            name, monotonic = self._debts.name, self._clock()
+            if not is_settled(connection.db, name, monotonic):
+                return False
+            self._settled = connection.file
+        return True
 
-class _Seat:
-    """Room for one connection, for who holds the lock."""
+    def _give_back(self) -> bool:
+        """Write some of what is owed to the file.  Return whether something was.
 
-    def __init__(self, path: Path) -> None:
-        self.lock = threading.Lock()
-        self._path = path
-        self._connection: _Connection | None = None
-
-    def connection(self) -> _Connection:
-        """The one that is open, unless another file has taken the place of its own."""
-        if self._connection is None or self._connection.inode != _inode(self._path):
-            self.leave()
-            self._connection = _Connection(self._path)
-        return self._connection
-
-    def __del__(self) -> None:
-        self.leave()  # since Python 3.13 says so where a connection is left open
-
-    def leave(self) -> None:
-        if self._connection is not None:
-            self._connection.db.close()  # what was not committed is undone
-            self._connection = None
-
-
-class _Connection:
-    """A connection, and the very file that it is to."""
-
-    def __init__(self, path: Path) -> None:
-        self.inode = _inode(path)
-        # Not made anew where it has vanished: what was revoked would be forgotten.
-        self.db = sqlite3.connect(
-            f"{path.as_uri()}?mode=rw",
-            uri=True,
-            timeout=WAIT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        self._version: int | None = None
-        self._seq = 0
-
-    def read(self, replica: Replica) -> None:
-        """Give *replica* what was marked since the last time."""
-        (version,) = self.db.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return
-        (newest,) = self.db.execute(NEWEST).fetchone()
-        if newest < self._seq:  # an older file was copied into this one
-            self._seq = 0
-        for seq, key, at, until in self.db.execute(NEWER, (self._seq,)):
-            replica.merge(key, at, until)
-            self._seq = seq
-        self._version = version
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        self.db.execute("PRAGMA synchronous=FULL")  # a power cut must not un-revoke
-        self.db.execute(f"PRAGMA busy_timeout={ASK_MS}")
-        patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
-        yield self.db
-        self.db.execute("COMMIT")
+        If that fails, the reading goes on, and it is tried again.
+        """
+        if not self._debts.are_owed:
+            return False
+        try:
+            with self.writing() as connection:
+                is_done = self._debts.pay(connection.db, self._clock())
+        except sqlite3.Error as error:
+            self._debts.failed(error)
+            return False
+        self._debts.written(is_done)
+        return True
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+class _Debts:
+    """What this process holds, and what a new file may lack; given back in batches."""
+
+    def __init__(self) -> None:
+        self.name = secrets.token_bytes(8)
+        self.are_owed = self._has_failed = False
+        self._began = 0.0
+        self._left: Iterator[Mark] = iter(())
+        self._batch: list[Mark] = []
+
+    def owe(self, marks: Marks, monotonic: float) -> None:
+        """Owe all of *marks*, those that have ended too: the clock may be wrong."""
+        self._began = monotonic
+        self._batch, self._left = [], marks.lacking_in(Marks(), -math.inf)
+        self.are_owed, self._has_failed = True, False
+
+    def pay(self, db: sqlite3.Connection, monotonic: float) -> bool:
+        """Write a batch.  Return whether it was the last one."""
+        if not self._batch:  # else it could not be written, and is tried again
+            self._batch = list(islice(self._left, GIVEN_AT_ONCE))
+        if self._batch:
+            give(db, self._batch, self.name, self._began, monotonic)
+            return False
+        end_giving(db, self.name)
+        return True
+
+    def written(self, is_done: bool) -> None:
+        """Note that the batch is on the disk."""
+        self._batch, self.are_owed = [], not is_done
+
+    def failed(self, error: Exception) -> None:
+        """Log what hinders the giving back, once."""
+        level = logging.DEBUG if self._has_failed else logging.WARNING
+        self._has_failed = True
+        logger.log(level, "entries cannot be given back to the file: %s", error)

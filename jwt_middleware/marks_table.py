@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 from .grace import NO_READINGS, Readings
+from .marks import Mark
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS marks (
@@ -20,12 +23,25 @@ SCHEMA = (
     )""",
     "CREATE INDEX IF NOT EXISTS ends ON marks (until)",
     "CREATE TABLE IF NOT EXISTS readings (began REAL, lowest REAL, lowest_before REAL)",
+    "CREATE TABLE IF NOT EXISTS file (id BLOB, made REAL, fingerprint BLOB)",
+    "CREATE TABLE IF NOT EXISTS givers (name BLOB PRIMARY KEY, began REAL, seen REAL)",
     "PRAGMA application_id = 0x6A776D77",
 )
+"""``file`` has one row: a random name of the file, when it was made by the monotonic
+clock (0 if that is not known), and the fingerprint of the secret.  ``givers`` are the
+processes that give back what an earlier file at this path had."""
 APPLICATION_ID = 0x6A776D77
 """``jwmw``: tells the file from another program's."""
+FILE = "SELECT id, made, fingerprint FROM file"
 STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
 INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
+GIVE = """INSERT OR REPLACE INTO marks (key, at, until)
+SELECT ?1, max(?2, ifnull(at, ?2)), max(?3, ifnull(until, ?3))
+FROM (SELECT 1) LEFT JOIN marks ON key = ?1
+WHERE key IS NULL OR at < ?2 OR until < ?3"""
+GIVER = "INSERT OR REPLACE INTO givers VALUES (?, ?, ?)"
+GIVERS = """SELECT count(*) FROM givers
+WHERE name != ? AND began BETWEEN ? AND ? AND seen > ?"""
 SWEEP = """DELETE FROM marks
 WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
 READINGS = "SELECT began, lowest, lowest_before FROM readings"
@@ -35,22 +51,32 @@ WAIT_S = 1.0
 MAKE_S = 10.0
 ASK_MS = 5
 SWEPT_AT_ONCE = 1000
+SETTLE_S = 1.0
+"""The age in seconds from which a file is believed.  Until then, a process that used an
+earlier file at this path may not have seen yet that it must give back what it knows."""
+GIVING_S = 30.0
+"""The longest wait, in seconds, for a process that gives back."""
+SILENT_S = 5.0
+"""Seconds after which a process that gives back and says nothing is taken for dead."""
 
 T = TypeVar("T")
 
 
-def make(path: Path) -> None:
-    """Make the file, or ensure that it is a store's.  Raise sqlite3.Error.
+def make(path: Path, fingerprint: bytes, monotonic: float) -> bytes:
+    """Make the file, or ensure that it is a store's.  Return its identifier.
 
-    All workers of an application may do so at once, and SQLite does not wait for a
-    lock in every case.
+    Raise sqlite3.Error if it is not, or if it was written with another secret.  All
+    workers of an application may do so at once, and SQLite does not wait for a lock in
+    every case.
     """
 
-    def make_it() -> None:
+    def make_it() -> bytes:
         with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as db:
-            _prepare(db)
+            _prepare(db, fingerprint, monotonic)
+            return identify(db, fingerprint)
 
-    patiently(MAKE_S, make_it)
+    _create(path)
+    return patiently(MAKE_S, make_it)
 
 
 def patiently(seconds: float, do: Callable[[], T]) -> T:
@@ -70,16 +96,47 @@ def patiently(seconds: float, do: Callable[[], T]) -> T:
         time.sleep(ASK_MS / 1000)
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's")
-    for statement in SCHEMA:
-        db.execute(statement)
-    db.execute("COMMIT")
-    db.execute("PRAGMA journal_mode=WAL")
+def identify(db: sqlite3.Connection, fingerprint: bytes) -> bytes:
+    """Return the file's identifier.  Raise if names are hashed with another secret."""
+    identifier, _, written = db.execute(FILE).fetchone()
+    if written != fingerprint:
+        found = "with another secret" if written else "without a secret"
+        raise sqlite3.DatabaseError(
+            f"its names are hashed {found}; give the store the secret that the file "
+            "was made with, or begin a new file when all tokens of now have expired"
+        )
+    return bytes(identifier)
+
+
+def is_settled(db: sqlite3.Connection, name: bytes, monotonic: float) -> bool:
+    """Tell whether the file has all that an earlier file at its path had.
+
+    That is so if it is not new and no process but *name* gives anything back.  A date
+    in the future is of an earlier boot: no process of that boot is there.
+    """
+    _, made, _ = db.execute(FILE).fetchone()
+    if monotonic - SETTLE_S < made <= monotonic:
+        return False
+    bounds = monotonic - GIVING_S, monotonic, monotonic - SILENT_S
+    (givers,) = db.execute(GIVERS, (name, *bounds)).fetchone()
+    return not givers
+
+
+def give(
+    db: sqlite3.Connection,
+    marks: Iterable[Mark],
+    name: bytes,
+    began: float,
+    monotonic: float,
+) -> None:
+    """Add what is missing of *marks*, and say that process *name* will add more."""
+    db.executemany(GIVE, marks)
+    db.execute(GIVER, (name, began, monotonic))
+
+
+def end_giving(db: sqlite3.Connection, name: bytes) -> None:
+    """Say that process *name* has given everything back."""
+    db.execute("DELETE FROM givers WHERE name = ?", (name,))
 
 
 def sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
@@ -100,10 +157,42 @@ def sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
 def standing(
     db: sqlite3.Connection, key: bytes, now: float
 ) -> tuple[float, float] | None:
+    """Return the date and the end of the mark of *key* that stands, or None."""
     found: tuple[float, float] | None = db.execute(STANDING, (key, now)).fetchone()
     return found
 
 
 def insert(db: sqlite3.Connection, key: bytes, at: float, until: float) -> None:
-    """In the place of what stands, and as the newest, so that it is read anew."""
+    """Put a mark in the place of the one that stands, as the newest of the file.
+
+    So every reader reads it again.
+    """
     db.execute(INSERT, (key, at, until))
+
+
+def _create(path: Path) -> None:
+    """Make an empty file for its owner alone, whatever the umask is.
+
+    SQLite makes the files beside it with the same mode.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    except OSError:  # it is there, or SQLite says what is wrong
+        pass
+
+
+def _prepare(db: sqlite3.Connection, fingerprint: bytes, monotonic: float) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is another program's")
+    for statement in SCHEMA:
+        db.execute(statement)
+    if db.execute(FILE).fetchone() is None:  # new, or of a version without this table
+        made, written = (0.0, b"") if tables else (monotonic, fingerprint)
+        row = secrets.token_bytes(8), made, written
+        db.execute("INSERT INTO file VALUES (?, ?, ?)", row)
+    db.execute("COMMIT")
+    db.execute("PRAGMA journal_mode=WAL")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from .bridge import instant
-from .marks import key_of
+from .marks import fingerprint_of, hash_with, read_secret
 from .marks_file import MarksFile
 from .options import read_clock, read_seconds
 from .replica import Replica
@@ -25,6 +25,9 @@ class SQLiteStore:
     Not for network file systems, where SQLite's locks do not hold.  *now* is the wall
     clock, by which marks end; *clock* is a monotonic one, the same for all processes.
 
+    *secret*, of at least 32 random octets, is what names are hashed with; without it,
+    whoever reads the file can find out which of the names that he knows are in it.
+
     Raises ValueError where the file cannot be made, or is another program's.
     """
 
@@ -33,12 +36,15 @@ class SQLiteStore:
         path: str | Path,
         *,
         max_staleness: float = 2.0,
+        secret: str | bytes | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(path, (str, Path)) or str(path) == ":memory:":
             raise ValueError("path is that of a file; in memory it is MemoryStore()")
-        self._file = MarksFile(Path(path), clock)
+        hashed_with = read_secret(secret)
+        self._key_of = hash_with(hashed_with)
+        self._file = MarksFile(Path(path), fingerprint_of(hashed_with), clock)
         self._now = read_clock(now)
         self._replica = Replica(
             self._file,
@@ -48,16 +54,17 @@ class SQLiteStore:
             passes_stale=False,
             now=self._now,
             clock=clock,
+            key_of=self._key_of,
         )
 
     def add(self, name: str, at: float, until: float) -> bool:
-        key = key_of(name)
+        key = self._key_of(name)
         stood = self._file.add(key, at, until, self._now())
         self._replica.merge(key, *(stood or (at, until)))
         return stood is None
 
     def put(self, name: str, at: float, until: float) -> None:
-        key = key_of(name)
+        key = self._key_of(name)
         self._file.put(key, at, until, self._now())
         self._replica.merge(key, at, until)
 

@@ -40,7 +40,6 @@ FLOORS = (
         "kinds",
         "generations",
         "marks",
-        "marks_table",
     },
     {
         "jwk",
@@ -52,6 +51,7 @@ FLOORS = (
         "credentials",
         "fetch",
         "bridge",
+        "marks_table",
     },
     {
         "flight",
@@ -65,9 +65,9 @@ FLOORS = (
         "set_cookie",
         "discovery",
     },
-    {"caching", "jose", "ending", "testing", "marks_file", "healing"},
-    {"keys", "jwks", "keyset", "refresh", "stream", "sqlite"},
-    {"upkeep", "redis"},
+    {"caching", "jose", "ending", "testing", "marks_seat", "healing"},
+    {"keys", "jwks", "keyset", "refresh", "stream", "marks_file"},
+    {"upkeep", "redis", "sqlite"},
     {"remote"},
     {"trust"},
     {"revocation", "origins"},
@@ -95,7 +95,11 @@ OWNERS = {
 }
 """The one room that may import each."""
 
-BELOW_THE_OWNER = {"signatures": {"cryptography"}, "marks_table": {"sqlite3"}}
+BELOW_THE_OWNER = {
+    "signatures": {"cryptography"},
+    "marks_seat": {"sqlite3"},
+    "marks_table": {"sqlite3"},
+}
 """The modules directly below an owner that may import its library as well."""
 
 NEVER_AT_IMPORT = (

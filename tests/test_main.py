@@ -215,3 +215,22 @@ def test_a_name_may_begin_with_a_hyphen(path: Path, option: str) -> None:
         assert run(ask(store.look, [f"{kind} {ISSUER} {name}"])) != [None]
     finally:
         store.close()
+
+
+def test_the_secret_of_a_store_comes_from_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it, nothing is revoked, and that is said."""
+    secret, path = tmp_path / "secret", tmp_path / "marks.db"
+    secret.write_bytes(b"0123456789abcdef" * 2)
+    store = SQLiteStore(path, secret=secret.read_bytes())
+    wanted = ["--store", f"sqlite:{path}", "--issuer", "i", "--session", "s"]
+    with_secret = [*wanted, "--secret-file", str(secret)]
+    assert main(["revoke", *wanted]) == 1
+    assert "nothing was revoked" in capsys.readouterr().err
+    assert main(["revoke", *with_secret]) == 0
+    on_redis = ["revoke", *with_secret]
+    on_redis[on_redis.index(f"sqlite:{path}")] = "redis://127.0.0.1:1/0"
+    assert main(on_redis) == 1
+    assert "--secret-file" in capsys.readouterr().err
+    store.close()

@@ -48,6 +48,12 @@ Open = Callable[..., SQLiteStore]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def _no_wait_for_a_new_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test begins with a new file, and most have no earlier one at its path."""
+    monkeypatch.setattr(marks_table, "SETTLE_S", 0.0)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "marks.db"

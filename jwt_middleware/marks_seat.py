@@ -1,0 +1,117 @@
+"""Connections to the file of a `SQLiteStore`, each used by one thread at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .marks_table import ASK_MS, WAIT_S, identify, patiently
+from .replica import Replica
+
+NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
+NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
+
+
+class Seat:
+    """Room for one connection, for the thread that holds the lock."""
+
+    def __init__(self, path: Path, fingerprint: bytes) -> None:
+        self.lock = threading.Lock()
+        self._path = path
+        self._fingerprint = fingerprint
+        self._connection: Connection | None = None
+
+    def take(self, seconds: float) -> None:
+        """Take the lock.  Raise sqlite3.OperationalError if that takes too long.
+
+        The lock is asked for again and again: the one that was made before gevent has
+        patched the process would stop every greenlet, its holder included.
+        """
+        end = time.monotonic() + seconds
+        while not self.lock.acquire(blocking=False):
+            if time.monotonic() > end:
+                raise sqlite3.OperationalError("others use the file for too long")
+            time.sleep(ASK_MS / 5000)
+
+    @contextmanager
+    def taken(self, seconds: float) -> Iterator[None]:
+        """Hold the lock."""
+        self.take(seconds)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def connection(self) -> Connection:
+        """The one that is open, unless another file has taken the place of its own."""
+        if self._connection is None or self._connection.inode != _inode(self._path):
+            self.leave()
+            self._connection = Connection(self._path, self._fingerprint)
+        return self._connection
+
+    def __del__(self) -> None:
+        self.leave()  # since Python 3.13 says so where a connection is left open
+
+    def leave(self) -> None:
+        if self._connection is not None:
+            self._connection.db.close()  # what was not committed is undone
+            self._connection = None
+
+
+class Connection:
+    """A connection, and the very file that it is to."""
+
+    def __init__(self, path: Path, fingerprint: bytes) -> None:
+        self.inode = _inode(path)
+        self._fingerprint = fingerprint
+        # Not made anew where it has vanished: what was revoked would be forgotten.
+        self.db = sqlite3.connect(
+            f"{path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=WAIT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._version: int | None = None
+        self._seq = 0
+        try:
+            self.file = identify(self.db, fingerprint)
+        except BaseException:
+            self.db.close()
+            raise
+
+    def read(self, replica: Replica) -> bool:
+        """Give *replica* what was marked since the last time.
+
+        Return whether an older file, or another one, was copied into this one.
+        """
+        (version,) = self.db.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return False
+        self.file = identify(self.db, self._fingerprint)
+        (newest,) = self.db.execute(NEWEST).fetchone()
+        is_older: bool = newest < self._seq
+        if is_older:
+            self._seq = 0
+        for seq, key, at, until in self.db.execute(NEWER, (self._seq,)):
+            replica.merge(key, at, until)
+            self._seq = seq
+        self._version = version
+        return is_older
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.db.execute("PRAGMA synchronous=FULL")  # a power cut must not un-revoke
+        self.db.execute(f"PRAGMA busy_timeout={ASK_MS}")
+        patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
+        yield
+        self.db.execute("COMMIT")
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
