@@ -12,6 +12,12 @@ from .bridge import instant
 from .fork import rest_during_fork, start_anew_after_fork
 from .grace import NO_READINGS
 from .watchers import Watchers
+from .workers import Alone
+
+_alone = Alone(
+    "MemoryStore is used in several workers of one server, and each has its own: what "
+    "is revoked in one passes in the others; use SQLiteStore or RedisStore"
+)
 
 
 class Store(Protocol):
@@ -79,6 +85,7 @@ class MemoryStore:
 
     @instant
     def add(self, name: str, at: float, until: float) -> bool:
+        _alone.check()
         with self._lock:
             now = self._forget()
             if self._stands(name, now):
@@ -90,6 +97,7 @@ class MemoryStore:
 
     @instant
     def put(self, name: str, at: float, until: float) -> None:
+        _alone.check()
         with self._lock:
             now = self._forget()
             standing_at, standing_until = at, until

@@ -27,6 +27,7 @@ FLOORS = (
         "fork",
         "grace",
         "watchers",
+        "workers",
         "pair",
         "signatures",
         "guards",

@@ -1,0 +1,73 @@
+"""Whether this process is one of several workers of one server."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+logger = logging.getLogger("jwt_middleware")
+
+AGAIN_S = 1.0
+"""Seconds between two looks: a server may start its workers one after the other."""
+SERVERS = ("uvicorn", "granian", "hypercorn")
+"""Servers whose workers are started by `multiprocessing`."""
+
+
+class Alone:
+    """Warns once in a process if what is the process's own is used in several workers.
+
+    *told* is the warning.  Tests, process pools and reloaders are not warned of: only
+    the workers of the servers that are known here are counted.
+    """
+
+    def __init__(self, told: str) -> None:
+        self._told = told
+        self._next = 0.0
+        self._has_warned = False
+
+    def check(self) -> None:
+        """Look whether there are other workers, at most once a second."""
+        now = time.monotonic()
+        if self._has_warned or now < self._next:
+            return
+        self._next = now + AGAIN_S
+        if is_one_of_several():
+            self._has_warned = True
+            logger.warning(self._told)
+
+
+def is_one_of_several() -> bool:
+    """Tell whether a server runs this process and at least one like it."""
+    is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
+    is_spawned = multiprocessing.parent_process() is not None
+    is_worker = is_gunicorn or (is_spawned and any(map(sys.modules.get, SERVERS)))
+    if not is_worker:
+        return False
+    mine = _kind(os.getpid())
+    return bool(mine) and any(_kind(one) == mine for one in _siblings())
+
+
+def _siblings() -> Iterator[int]:
+    """Other processes of the same parent; none where there is no /proc."""
+    parent, me = os.getppid(), os.getpid()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[1]) == parent and int(folder.name) != me and fields[0] != "Z":
+            yield int(folder.name)
+
+
+def _kind(process: int) -> bytes:
+    """The command line without its numbers, which differ between workers."""
+    try:
+        return re.sub(rb"\d+", b"", Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:  # there is no /proc, or the process has ended
+        return b""
