@@ -14,6 +14,8 @@ from .replica import Replica
 
 NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
+TURN_S = 0.1
+"""Seconds for which a thread waits for a lock at a time."""
 
 
 class Seat:
@@ -28,11 +30,11 @@ class Seat:
     def take(self, seconds: float) -> None:
         """Take the lock.  Raise sqlite3.OperationalError if that takes too long.
 
-        The lock is asked for again and again: the one that was made before gevent has
-        patched the process would stop every greenlet, its holder included.
+        The wait is cut into turns: a lock that was made before gevent has patched the
+        process stops every greenlet while it is waited for, its holder included.
         """
         end = time.monotonic() + seconds
-        while not self.lock.acquire(blocking=False):
+        while not self.lock.acquire(timeout=TURN_S):
             if time.monotonic() > end:
                 raise sqlite3.OperationalError("others use the file for too long")
             time.sleep(ASK_MS / 5000)
