@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import re
 import sys
@@ -45,7 +44,8 @@ class Alone:
 def is_one_of_several() -> bool:
     """Tell whether a server runs this process and at least one like it."""
     is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
-    is_spawned = multiprocessing.parent_process() is not None
+    processes = sys.modules.get("multiprocessing")  # a spawned worker has loaded it
+    is_spawned = processes is not None and processes.parent_process() is not None
     is_worker = is_gunicorn or (is_spawned and any(map(sys.modules.get, SERVERS)))
     if not is_worker:
         return False
