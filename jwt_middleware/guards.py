@@ -9,6 +9,8 @@ from typing import Any
 from weakref import WeakSet
 
 View = Callable[..., Any]
+HOLDING = ("__wrapped__", "func", "__func__")
+"""Where a decorated function, a partial and a method hold what they call."""
 
 _guards: WeakSet[View] = WeakSet()
 """What `requires` returned."""
@@ -50,7 +52,7 @@ def check_guards(registered: Iterable[object]) -> None:
 
 
 def _wrapped(view: Any) -> Iterator[Any]:
-    """*view* and the functions that it wraps, as a decorator or as a partial."""
+    """*view* and the functions in it: of a decorator, a partial or a method."""
     found, seen = [view], set[int]()
     while found:
         function = found.pop()
@@ -58,7 +60,7 @@ def _wrapped(view: Any) -> Iterator[Any]:
             continue
         seen.add(id(function))
         yield function
-        found += [getattr(function, name, None) for name in ("func", "__wrapped__")]
+        found += [getattr(function, name, None) for name in HOLDING]
 
 
 def _is_in(function: View, functions: WeakSet[View]) -> bool:

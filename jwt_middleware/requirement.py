@@ -68,9 +68,9 @@ class Requirement:
         return StepUpRequired(message, demanded=demanded)
 
 
-def no_middleware(init_app: str) -> RuntimeError:
-    """Return the error for a guard that no middleware stands in front of."""
-    return RuntimeError(
+def no_middleware(init_app: str) -> NoCredentials:
+    """Return the refusal of a guard that no middleware stands in front of."""
+    return NoCredentials(
         f"no JWTMiddleware stands in front of this application; write {init_app}"
     )
 

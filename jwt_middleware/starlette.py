@@ -1,12 +1,12 @@
-"""A courtesy to Starlette: the lock in one line, and refusals inside an endpoint."""
+"""Starlette: the middleware in one line, guards, and refusals inside an endpoint."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
@@ -22,19 +22,23 @@ from .asgi import (
     ScopeRequest,
     Send,
 )
-from .authenticator import Authenticator
+from .authenticator import Authenticator, ensure_authenticator
 from .bridge import needs_loop
 from .challenge import Reply
-from .errors import AuthError
+from .errors import AuthError, NoCredentials
+from .guards import check_guards, note_guard
 from .options import read_clock
 from .renewal import is_for_caches
 from .request import Request
-from .requirement import Requirement
-from .token import KEY
+from .requirement import Requirement, no_middleware
+from .startup import Checking
+from .token import KEY, Token
 from .token import current_token as current_token
 
 NOTED = "jwt_middleware.starlette.noted"
-Endpoint = Callable[..., Any]
+INIT_APP = "jwt_middleware.starlette.init_app(app, auth)"
+P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 
@@ -51,7 +55,27 @@ def init_app(
 
     Middleware that is added afterwards stands outside of it, as CORS should.
     """
+    init_checked(app, auth, end_responses, check_endpoints)
+
+
+def init_checked(
+    app: Starlette,
+    auth: Authenticator,
+    end_responses: bool,
+    check: Callable[[Starlette], None],
+) -> None:
+    """Do what `init_app` does, and call *check* before *app* serves its routes.
+
+    What *check* raises stops the server as it starts, else every request.
+    """
+    if not isinstance(app, Starlette):
+        raise ValueError(
+            f"app is {type(app).__name__}, not a Starlette or FastAPI application; "
+            "give that object itself, or write jwt_middleware.flask.init_app for Flask"
+        )
+    ensure_authenticator(auth)
     app.add_middleware(_Noting)
+    app.add_middleware(Checking, application=app, check=check)
     app.add_middleware(JWTMiddleware, auth=auth, end_responses=end_responses)
     app.add_exception_handler(AuthError, refusing(auth))
 
@@ -79,10 +103,11 @@ def requires(
     amr: Sequence[str] = (),
     max_age: int | None = None,
     now: Callable[[], float] = time.time,
-) -> Callable[[Endpoint], Endpoint]:
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Guard an endpoint: a token with all *scopes*, of a user who logged in like that.
 
-    The endpoint takes a ``request`` or a ``websocket``:
+    The endpoint takes a ``request`` or a ``websocket``.  Write it next to the
+    function, below the route of FastAPI:
 
     >>> @requires("pay", acr=("urn:example:gold",), max_age=300)
     ... async def pay(request): ...
@@ -93,10 +118,20 @@ def requires(
 
     def permit(*args: Any, **kwargs: Any) -> None:
         found = [a for a in (*args, *kwargs.values()) if isinstance(a, HTTPConnection)]
-        token = found[0].scope.get(KEY) if found else None
-        requirement.permit(token, now())
+        requirement.permit(_token_of(found[0]) if found else None, now())
 
     return lambda endpoint: _guarded(endpoint, permit)
+
+
+def require_token(connection: HTTPConnection) -> Token:
+    """Return the token of a request or WebSocket, else raise NoCredentials.
+
+    It is ``connection.user``, with its type.
+    """
+    token = _token_of(connection)
+    if token is None:
+        raise NoCredentials("no credentials")
+    return token
 
 
 def from_request(connection: HTTPConnection) -> Request:
@@ -117,23 +152,45 @@ def set_cookies(response: R, values: Iterable[str]) -> R:
     return response
 
 
-def _guarded(endpoint: Endpoint, permit: Callable[..., None]) -> Endpoint:
+def check_endpoints(app: Starlette) -> None:
+    """Raise RuntimeError if a guard was put above a function that is a route."""
+    check_guards(getattr(route, "endpoint", None) for route in all_routes(app))
+
+
+def all_routes(holder: object) -> Iterator[Any]:
+    """The routes in *holder*, in those that it mounts and in included routers."""
+    for route in getattr(holder, "routes", None) or ():
+        yield route
+        yield from all_routes(route)
+        yield from all_routes(getattr(route, "original_router", None))  # FastAPI
+
+
+def _token_of(connection: HTTPConnection) -> Token | None:
+    if KEY not in connection.scope:
+        raise no_middleware(INIT_APP)
+    token = connection.scope[KEY]
+    return token if isinstance(token, Token) else None
+
+
+def _guarded(endpoint: Callable[P, T], permit: Callable[..., None]) -> Callable[P, T]:
     _ensure_takes_connection(endpoint)
 
     @functools.wraps(endpoint)
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
+    async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
         permit(*args, **kwargs)
-        return await endpoint(*args, **kwargs)
+        return await endpoint(*args, **kwargs)  # type: ignore[misc]
 
     @functools.wraps(endpoint)
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
         permit(*args, **kwargs)
         return endpoint(*args, **kwargs)
 
-    return awaited if needs_loop(endpoint) else called
+    guard: Any = awaited if needs_loop(endpoint) else called
+    note_guard(guard, endpoint)
+    return cast("Callable[P, T]", guard)
 
 
-def _ensure_takes_connection(endpoint: Endpoint) -> None:
+def _ensure_takes_connection(endpoint: Callable[..., Any]) -> None:
     """Raise ValueError where nothing tells at a call whose request it is."""
     names = () if inspect.isclass(endpoint) else inspect.signature(endpoint).parameters
     if "request" not in names and "websocket" not in names:

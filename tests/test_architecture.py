@@ -77,7 +77,8 @@ FLOORS = (
     {"revoking", "sessions"},
     {"authenticator", "issuer"},
     {"wsgi", "asgi", "renewal"},
-    {"session_cookies", "flask", "starlette"},
+    {"session_cookies", "startup"},
+    {"flask", "starlette"},
     {"fastapi", "__init__"},
 )
 """From the ground up: a room imports only from floors below its own."""

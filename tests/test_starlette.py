@@ -51,6 +51,7 @@ from jwt_middleware.starlette import (
     from_request,
     init_app,
     refusing,
+    require_token,
     requires,
     set_cookies,
 )
@@ -680,9 +681,9 @@ def test_a_call_without_a_request_is_one_of_nobody() -> None:
     """Whatever the context of the thread says."""
     jwt_middleware.token.set_current_token(auth_with().authenticate(mint_token()))
     with pytest.raises(NoCredentials):
-        requires()(sync_endpoint)()
+        requires()(sync_endpoint)()  # type: ignore[call-arg]
     with pytest.raises(NoCredentials):
-        requires()(sync_endpoint)("a request")
+        requires()(sync_endpoint)("a request")  # type: ignore[arg-type]
 
 
 def test_the_wall_clock_is_the_default() -> None:
@@ -1255,3 +1256,14 @@ def test_a_handler_that_stands_alone_closes_what_it_does_not_know() -> None:
         with pytest.raises(WebSocketDisconnect) as closed:
             websocket.receive_text()
     assert closed.value.code == 1008
+
+
+def test_a_token_that_is_needed_is_a_token_or_a_refusal() -> None:
+    """`require_token`, which has a type that ``request.user`` has not."""
+
+    async def view(request: Request) -> Response:
+        return PlainTextResponse(str(require_token(request).subject))
+
+    client = TestClient(app_of(Route("/optional/x", view)))
+    assert client.get("/optional/x", headers=bearer()).text == "alice"
+    assert client.get("/optional/x").status_code == 401
