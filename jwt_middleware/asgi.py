@@ -12,7 +12,9 @@ from .decision import Completion
 from .ending import Ending
 from .errors import AuthError
 from .options import read_flag
-from .request import Request
+from .paths import below_root
+from .request import Request, Roots
+from .roots import AppRoot
 from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
 
 Scope = MutableMapping[str, Any]
@@ -23,6 +25,7 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 """Any application: frameworks write the three types in ways of their own."""
 Headers = Sequence[tuple[bytes, bytes]]
 
+UNKNOWN = AppRoot()
 WITH_HEADERS = (
     "http.response.start",
     "websocket.accept",
@@ -59,6 +62,7 @@ class JWTMiddleware:
         ensure_authenticator(auth)
         self.app = app
         self.auth = auth
+        self._app_root = AppRoot.of(app)
         self._ends = {"websocket"}
         if read_flag("end_responses", end_responses):
             self._ends.add("http")
@@ -73,7 +77,7 @@ class JWTMiddleware:
         if type(headers) is not list:  # an iterable, which perhaps can be read once
             headers = scope["headers"] = list(headers)
         # A copy: routers and inner middleware change the scope.
-        request = ScopeRequest({**scope}, headers)
+        request = ScopeRequest({**scope}, headers, self._app_root)
         decision = await self.auth.decide(request)
         if isinstance(decision, Reply):
             await send_reply(decision, scope, receive, send)
@@ -102,13 +106,19 @@ def ensure_lifespan(scope: Scope) -> None:
 
 
 class ScopeRequest(Request):
-    """A request as it stands in an ASGI *scope*, of which *headers* are a list."""
+    """A request as it stands in an ASGI *scope*, of which *headers* are a list.
 
-    __slots__ = ("_headers", "_scope")
+    *app_root* is what the app is known to do about its root.
+    """
 
-    def __init__(self, scope: Scope, headers: Headers) -> None:
+    __slots__ = ("_app_root", "_headers", "_scope")
+
+    def __init__(
+        self, scope: Scope, headers: Headers, app_root: AppRoot = UNKNOWN
+    ) -> None:
         self._scope = scope
         self._headers = headers
+        self._app_root = app_root
 
     @property
     def method(self) -> str:
@@ -122,8 +132,16 @@ class ScopeRequest(Request):
 
     @property
     def path(self) -> str:
-        path, root = self._scope["path"], self._scope.get("root_path")
-        return _without_root(path, root) if root else path
+        return below_root(self.whole_path, self.roots)
+
+    @property
+    def whole_path(self) -> str:
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def roots(self) -> Roots:
+        return self._app_root.beside(self._scope.get("root_path"))
 
     @property
     def raw_path(self) -> str:
@@ -241,10 +259,3 @@ async def send_reply(reply: Reply, scope: Scope, receive: Receive, send: Send) -
         {"type": f"{kind}.start", "status": int(reply.status), "headers": headers}
     )
     await send({"type": f"{kind}.body", "body": reply.body})
-
-
-def _without_root(path: str, root: str) -> str:
-    """The path below *root*: servers tell it with its prefix, or without."""
-    if path.startswith(root) and path[len(root) :][:1] in ("", "/"):
-        return path[len(root) :]
-    return path

@@ -31,11 +31,12 @@ from .errors import (
     Unavailable,
     shown,
 )
+from .matching import Rules
 from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
-from .rules import Rule, Rules
+from .rules import Rule
 from .store import Store
 from .token import Token
 from .trust import TrustedIssuer, read_issuers
@@ -136,10 +137,10 @@ class Authenticator(Revoking):
 
     async def decide(self, request: Request) -> Pass | Reply:
         """Judge a request: the order in here is the security of the product."""
-        rules, are_public = self._rules.found(request)
-        if are_public:
-            return ANONYMOUS_PASS
         try:
+            rules, are_public = self._rules.found(request)
+            if are_public:
+                return ANONYMOUS_PASS
             credentials = extract(request, self._sources)
             found, is_personal = ANONYMOUS_PASS, False
             if credentials is not None:
@@ -189,7 +190,8 @@ class Authenticator(Revoking):
         """
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         if logger.isEnabledFor(level):
-            method, path, why = shown(request.method), shown(request.path), str(error)
+            method, path = shown(request.method), shown(request.path)
+            why = f"{error}{self._rules.advice(request, error)}"
             why = why if why.isprintable() else ascii(why)  # it may be an application's
             logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
         reply = reply_to(error, self._schemes, self._realm)

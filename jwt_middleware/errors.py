@@ -5,6 +5,7 @@ AuthError
 ├── InvalidRequest           400
 │   ├── MultipleCredentials
 │   ├── InsecureTransport
+│   ├── AmbiguousPath
 │   └── InvalidTokenRequest
 ├── InvalidToken             401
 │   ├── MalformedToken
@@ -106,6 +107,14 @@ class InsecureTransport(InvalidRequest):
 
     description = "The access token was sent over plain http."
     reason = "insecure_transport"
+
+
+class AmbiguousPath(InvalidRequest):
+    """The path is too long, or can be read in too many ways, to be matched."""
+
+    description = "The path of the request is too long or ambiguous."
+    reason = "ambiguous_path"
+    in_challenge = False
 
 
 class InvalidTokenRequest(InvalidRequest):

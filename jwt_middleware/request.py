@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+
+class Strips(IntEnum):
+    """Where an application strips its root from a path."""
+
+    AT_SLASH = 1
+    """At the start of the path, if a slash follows or nothing."""
+    AT_START = 2
+    """At the start of the path, whatever follows."""
+    ANYWHERE = 3
+    """Anywhere; also what is assumed of an application that is not known."""
+
+
+class Roots(NamedTuple):
+    """What an application may strip from a path: ``root_path`` or ``SCRIPT_NAME``."""
+
+    names: tuple[str, ...] = ()
+    """The roots, the surest first; none is empty."""
+    strips: Strips = Strips.ANYWHERE
+
+
+NO_ROOTS = Roots()
 
 
 class Request(Protocol):
@@ -29,6 +52,16 @@ class Request(Protocol):
     def path(self) -> str:
         """Decoded by the server, without the prefix that the app is mounted under."""
         ...
+
+    @property
+    def whole_path(self) -> str:
+        """The path as the server reports it, which may begin with the root."""
+        return self.path
+
+    @property
+    def roots(self) -> Roots:
+        """What the app may strip from `whole_path`."""
+        return NO_ROOTS
 
     @property
     def raw_path(self) -> str:

@@ -12,7 +12,7 @@ from .bridge import needs_loop, run
 from .challenge import Reply
 from .decision import Completion
 from .errors import AuthError
-from .request import Request
+from .request import NO_ROOTS, Request, Roots
 from .token import KEY, set_current_token
 
 if TYPE_CHECKING:
@@ -110,6 +110,18 @@ class EnvironRequest(Request):
     @property
     def path(self) -> str:
         return _decoded(self._environ.get("PATH_INFO", ""))
+
+    @property
+    def whole_path(self) -> str:
+        environ = self._environ
+        root = environ.get("SCRIPT_NAME")
+        path = environ.get("PATH_INFO", "")
+        return _decoded(root + path if root else path)
+
+    @property
+    def roots(self) -> Roots:
+        root = self._environ.get("SCRIPT_NAME")
+        return Roots((_decoded(root),)) if root else NO_ROOTS
 
     @property
     def raw_path(self) -> str:

@@ -41,6 +41,8 @@ FLOORS = (
         "kinds",
         "generations",
         "marks",
+        "paths",
+        "roots",
     },
     {
         "jwk",
@@ -61,6 +63,7 @@ FLOORS = (
         "replica",
         "decision",
         "requirement",
+        "matching",
         "algorithms",
         "cookies",
         "set_cookie",

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from jwt_middleware import Cookie, Key, MemoryStore, Rule
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.errors import LifetimeExceeded, TokenRevoked
-from jwt_middleware.rules import is_ambiguous
+from jwt_middleware.paths import is_ambiguous
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .conftest import NOW, SIGNING_KEY, Mint, authenticator, mint_token, trusted

@@ -45,7 +45,7 @@ from jwt_middleware.errors import (
     UnknownKey,
 )
 from jwt_middleware.fetch import Fetcher, FetchFailed
-from jwt_middleware.rules import LONGEST_REMEMBERED, REMEMBERED, Rules, match
+from jwt_middleware.matching import LONGEST_REMEMBERED, REMEMBERED, Rules, match
 from jwt_middleware.testing import Clock
 
 from .children import THREADS, at_once
@@ -1671,7 +1671,7 @@ def test_no_more_rules_are_remembered_than_was_allowed() -> None:
 def test_what_is_long_is_not_remembered(where: str) -> None:
     """A stranger may send long paths, and may fill no memory with them."""
     rules = Rules(RULES_OF_ALL_KINDS)
-    for length in (1, LONGEST_REMEMBERED + 1, 60_000):
+    for length in (1, LONGEST_REMEMBERED + 1, 8000):
         given_parts = {"method": "GET", "path": "/open", "raw": "/open"}
         given_parts[where] += "x" * length
         rules_for(rules, **given_parts)

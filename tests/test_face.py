@@ -85,6 +85,7 @@ REFUSED = {
     "NoCredentials": (401, None, "no_credentials"),
     "InvalidRequest": (400, "invalid_request", "malformed_credentials"),
     "MultipleCredentials": (400, "invalid_request", "multiple_credentials"),
+    "AmbiguousPath": (400, "invalid_request", "ambiguous_path"),
     "InsecureTransport": (400, "invalid_request", "insecure_transport"),
     "InvalidTokenRequest": (400, "invalid_request", "malformed_token_request"),
     "InvalidToken": (401, "invalid_token", "invalid_token"),

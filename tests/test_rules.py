@@ -9,8 +9,9 @@ import pytest
 
 from jwt_middleware import Rule, Token
 from jwt_middleware.errors import InsufficientScope, NoCredentials
+from jwt_middleware.matching import TOKEN_NEEDED, match
+from jwt_middleware.paths import is_ambiguous
 from jwt_middleware.request import Request
-from jwt_middleware.rules import TOKEN_NEEDED, is_ambiguous, match
 
 from .conftest import Mint, SentRequest, authenticator
 from .doors import ASGIDoor, Door

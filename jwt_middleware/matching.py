@@ -1,0 +1,161 @@
+"""Which rules a request is held to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from .errors import AuthError, NoCredentials, shown
+from .paths import (
+    below_root,
+    ensure_short,
+    fold,
+    hides_root,
+    is_ambiguous,
+    readings,
+    twin,
+)
+from .request import NO_ROOTS, Request, Roots
+from .rules import PUBLIC_METHODS, Rule, fold_rules, read_rules
+
+REMEMBERED = 1024
+"""Requests whose rules are known; a stranger's paths drive out others, and no more."""
+LONGEST_REMEMBERED = 300
+"""Characters of method and path."""
+SEVERAL_READINGS = re.compile(r"[?#]|[^\x00-\x7F]")
+"""What has more than one reading in a path that is not ambiguous."""
+
+
+class Rules:
+    """The rules of an application, and which of them were found for a request."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = read_rules(rules)
+        self._folded = fold_rules(self._rules)
+        self._remembered = lru_cache(REMEMBERED)(self._found)
+        # One of somebody's own may look at more than the request.
+        self._are_plain = all(type(rule) is Rule for rule in self._rules)
+
+    def found(self, request: Request) -> tuple[Sequence[Rule], bool]:
+        """Return the rules that *request* has to satisfy, and whether all are public.
+
+        Raise AmbiguousPath if the path is too long or can be read in too many ways.
+        """
+        if not self._rules:
+            return NO_RULES
+        method, path, raw_path = request.method, request.whole_path, request.raw_path
+        roots = request.roots
+        length = len(method) + len(path) + len(raw_path)
+        if length > LONGEST_REMEMBERED or not self._are_plain:
+            return self._found(method, path, raw_path, roots)
+        return self._remembered(method, path, raw_path, roots)
+
+    def _found(
+        self, method: str, path: str, raw_path: str = "", roots: Roots = NO_ROOTS
+    ) -> tuple[Sequence[Rule], bool]:
+        rules = match(self._rules, method, path, raw_path, roots, self._folded)
+        return rules, all(rule.public for rule in rules)
+
+    def advice(self, request: Request, error: AuthError) -> str:
+        """Return what to write if only its method keeps *request* from being public."""
+        if not isinstance(error, NoCredentials) or request.method in PUBLIC_METHODS:
+            return ""
+        plain = below_root(request.whole_path, request.roots) or "/"
+        rule = _first(self._rules, PUBLIC_METHODS[0], plain)
+        if rule is None or not rule.public or rule.methods:
+            return ""
+        return (
+            f"; Rule({rule.path!r}, public=True) admits GET and HEAD; "
+            f"write methods=({shown(request.method)},)"
+        )
+
+
+def match(
+    rules: Sequence[Rule],
+    method: str,
+    path: str,
+    raw_path: str = "",
+    roots: Roots = NO_ROOTS,
+    folded: Sequence[Rule] | None = None,
+) -> Sequence[Rule]:
+    """Return the rules that a request has to satisfy, all of them; mostly one.
+
+    *path* is as the server reports it, and may begin with the first of *roots*.
+    *folded* are the *rules* as `fold_rules` returns them.
+
+    A path that two routers could read as two different paths is held to the rule of
+    every reading, and no rule lets it in without a token.  Any other path falls under
+    the first rule that covers it, and is held to the rules of its other readings as
+    well: other letter case, compatibility characters, the last slash, the path with
+    its root.  A rule of another reading that covers the path itself adds nothing: the
+    rule before it was chosen over it.
+    """
+    folded = fold_rules(rules) if folded is None else folded
+    ensure_short(path)
+    plain = below_root(path, roots) or "/"
+    if is_ambiguous(plain, raw_path) or hides_root(path, roots):
+        starts = [start for start in (path, plain, raw_path) if start]
+        met = _met_by_all(rules, folded, method, readings(starts, roots.names))
+        return _strict(rules, met) or (TOKEN_NEEDED,)
+    met = _met(rules, method, plain)
+    if roots.names or SEVERAL_READINGS.search(plain):
+        paths = readings(*_starts(plain, path, roots))
+        met += _met_by_all(rules, folded, method, paths)
+    elif folded is not rules or fold(plain) != plain:
+        met += _met(folded, method, fold(plain))
+    own = _first(rules, method, plain)
+    others = [rule for rule in _strict(rules, met) if not rule.covers(method, plain)]
+    return (own, *others) if own is not None else others or (TOKEN_NEEDED,)
+
+
+def _starts(plain: str, path: str, roots: Roots) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the paths that the readings of *plain* start from, and the roots in them.
+
+    If *path* stands below the first root, no router looks for it again.
+    """
+    others = [below_root(path, Roots((root,))) for root in roots.names[1:]]
+    return (plain, path, *others), roots.names if path == plain else ()
+
+
+def _met_by_all(
+    rules: Sequence[Rule], folded: Sequence[Rule], method: str, paths: Iterable[str]
+) -> list[int]:
+    """Return where the rules stand that any of *paths* meets, folded or as it is."""
+    met = []
+    for path in paths:
+        met += _met(rules, method, path or "/")
+        met += _met(folded, method, fold(path) or "/")
+    return met
+
+
+def _met(rules: Sequence[Rule], method: str, path: str) -> list[int]:
+    """Return where the first rule for *path* stands, and the first for its twin.
+
+    Many routers add or drop a slash at the end.  A rule that names *path* exactly
+    stands alone.
+    """
+    met = _position(rules, method, path)
+    if met is not None and rules[met].path == path:
+        return [met]
+    positions = (met, _position(rules, method, twin(path)))
+    return [position for position in positions if position is not None]
+
+
+def _position(rules: Sequence[Rule], method: str, path: str) -> int | None:
+    return next((i for i, r in enumerate(rules) if r.covers(method, path)), None)
+
+
+def _first(rules: Sequence[Rule], method: str, path: str) -> Rule | None:
+    return next((rule for rule in rules if rule.covers(method, path)), None)
+
+
+def _strict(rules: Sequence[Rule], met: Iterable[int]) -> Sequence[Rule]:
+    """Return those rules of *met* that ask for a token, each once."""
+    found = (rules[position] for position in dict.fromkeys(met))
+    return [rule for rule in found if not rule.admits_anonymous]
+
+
+TOKEN_NEEDED = Rule("/*")
+NO_RULES = ((TOKEN_NEEDED,), False)
+"""What is found where there are none, for any request."""

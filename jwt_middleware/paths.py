@@ -1,0 +1,175 @@
+"""How servers, routers and file systems read a path.
+
+Two programs can read one path differently: one resolves ``..``, another takes it
+literally.  `readings` returns every reading that we know of, in every combination.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from unicodedata import category, normalize
+from urllib.parse import unquote
+
+from .errors import AmbiguousPath
+from .request import Roots, Strips
+
+MAX_OCTETS = 8192
+"""Length of a path that is still read: each reading takes linear time."""
+MAX_READINGS = 64
+"""Readings of one path; nobody sends more by mistake."""
+MAX_CHARACTERS = 4 * MAX_OCTETS
+"""Characters of all readings of one path together, so that their number and their
+length cannot both be at the bound."""
+TWO_WAYS = re.compile(
+    r"//|\\|;|%[0-9A-Fa-f]{2}|[\x00-\x1F\x7F\uD800-\uDFFF\uFFFD]|/\.\.?(?:/|\Z)|\A[^/]"
+)
+"""What one router takes literally and another resolves, drops or decodes again."""
+RAW_TWO_WAYS = re.compile(r"%2F|%5C|\A[^/]", re.IGNORECASE)
+"""What only the undecoded path shows: an encoded slash, the absolute form."""
+DROPPED = re.compile(r"[\x00-\x1F\x7F]")
+INVALID = re.compile(r"[\uD800-\uDFFF\uFFFD]")
+"""Octets that are not UTF-8, as WSGI and ASGI servers hand them on."""
+SLASHES = re.compile(r"//+")
+PARAMETERS = re.compile(r";[^/]*")
+DOT_SEGMENT = re.compile(
+    r"\A/?\.\.(?=/|\Z)|/\.(?=/|\Z)|/[^/]*/\.\.(?=/|\Z)"  # in this order
+)
+REFERENCE = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", re.DOTALL
+)
+"""A URI reference (RFC 3986 appendix B), of which a router may take the path."""
+
+
+def ensure_short(path: str) -> None:
+    """Raise AmbiguousPath if *path* is too long to be read in every way."""
+    if len(path) * 4 <= MAX_OCTETS:
+        return
+    octets = len(path.encode("utf-8", "surrogatepass"))
+    if octets > MAX_OCTETS:
+        raise AmbiguousPath(
+            f"the path has {octets} octets, and the bound is {MAX_OCTETS}"
+        )
+
+
+def below_root(path: str, roots: Roots) -> str:
+    """Return *path* below the first of *roots*, if it begins with it.
+
+    Some servers put the root before the path, and others leave it out.
+    """
+    root = roots.names[0] if roots.names else ""
+    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+        return path[len(root) :]
+    return path
+
+
+def is_ambiguous(path: str, raw_path: str = "") -> bool:
+    """Return whether two routers could read *path* as two different paths.
+
+    Letter case and compatibility characters do not make a path ambiguous.
+    """
+    folded = path if path.isascii() else fold(path)
+    if folded.count("/") != path.count("/") or TWO_WAYS.search(folded):
+        return True
+    return RAW_TWO_WAYS.search(raw_path) is not None
+
+
+def hides_root(path: str, roots: Roots) -> bool:
+    """Return whether *path* has a root for a router, but none for `below_root`.
+
+    Many routers strip a root without looking for a slash after it, and some look for
+    it anywhere in the path.
+    """
+    if roots.strips == Strips.AT_SLASH or below_root(path, roots) != path:
+        return False
+    stems = [root.rstrip("/").lower() for root in roots.names if root.strip("/")]
+    if roots.strips == Strips.AT_START:
+        return path.lower().startswith(tuple(stems))
+    return any(stem in path.lower() for stem in stems)
+
+
+def twin(path: str) -> str:
+    """Return *path* with its last slash dropped, or with a slash added."""
+    return path[:-1] if path.endswith("/") else f"{path}/"
+
+
+def readings(starts: Iterable[str], roots: Sequence[str] = ()) -> Sequence[str]:
+    """Return all readings of *starts*: every combination of single steps.
+
+    Letter case and the last slash are not among the steps: whoever matches a reading
+    folds it, and looks at its twin.  Raise AmbiguousPath if there are too many.
+    """
+    found = list(dict.fromkeys(starts))
+    known = set(found)
+    characters = 0
+    for reading in found:  # which grows
+        characters += len(reading)
+        if len(found) > MAX_READINGS or characters > MAX_CHARACTERS:
+            raise AmbiguousPath(
+                f"the path can be read in more than {MAX_READINGS} ways"
+            )
+        for other in _steps(reading, roots):
+            if other not in known:
+                known.add(other)
+                found.append(other)
+    return found
+
+
+def _steps(path: str, roots: Sequence[str]) -> Iterator[str]:
+    """Return what one step of a router or server makes of *path*."""
+    if "%" in path:
+        yield unquote(path, errors="surrogateescape")
+    if not path.isascii():
+        yield fold(path)
+        yield INVALID.sub("", path)
+    yield DROPPED.sub("", path)
+    yield path.replace("\\", "/")
+    yield "/" + path.lstrip("/")
+    yield SLASHES.sub("/", path)
+    yield PARAMETERS.sub("", path)
+    yield DOT_SEGMENT.sub("", path, count=1)
+    if (reference := REFERENCE.match(path)) is not None:
+        yield reference[1]
+    for root in roots:
+        yield _after_root(path, root)
+
+
+def _after_root(path: str, root: str) -> str:
+    """Return what follows the first *root* in *path*, wherever it stands."""
+    stem = re.escape(root.rstrip("/"))
+    return path[found.end() :] if (found := re.search(stem, path, re.I)) else path
+
+
+SPECIAL = {0x130: "i", 0x131: "i"}  # re.IGNORECASE takes both for "i"
+IGNORABLE = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F))
+) | frozenset(map(chr, (0x3164, 0xFFA0, *range(0xFE00, 0xFE10))))
+"""What file systems and NFKC_Casefold drop, besides the category Cf."""
+MAX_FOLDED = 10_000
+"""Characters whose folding is remembered: about 1 MiB."""
+
+
+class _Folding(dict[int, str]):
+    """Single characters without letter case and compatibility forms.
+
+    One by one: to normalize a long run of combining marks takes quadratic time.
+    """
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= MAX_FOLDED:
+            self.clear()
+        folded = SPECIAL.get(code)
+        if folded is None:
+            folded = normalize("NFKD", normalize("NFKD", chr(code)).casefold())
+            kept = (c for c in folded if category(c) != "Cf" and c not in IGNORABLE)
+            folded = "".join(kept)
+        self[code] = folded
+        return folded
+
+
+FOLDING = _Folding()
+
+
+def fold(path: str) -> str:
+    """Return *path* as a router reads it that ignores case and compatibility forms."""
+    return path.lower() if path.isascii() else path.translate(FOLDING)
