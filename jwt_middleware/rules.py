@@ -57,7 +57,7 @@ class Rule:
         _ensure_path(self.path)
         read_flag("public", self.public)
         read_flag("optional", self.optional)
-        object.__setattr__(self, "methods", read_words("methods", self.methods, METHOD))
+        object.__setattr__(self, "methods", _read_methods(self.methods))
         object.__setattr__(self, "scopes", read_words("scopes", self.scopes, SCOPE))
         if (self.public and self.optional) or (self.scopes and self.admits_anonymous):
             raise ValueError(
@@ -116,6 +116,18 @@ def read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
         if earlier.shadows(later):
             logger.warning("%r never applies: it stands after %r", later, earlier)
     return found
+
+
+def _read_methods(methods: object) -> tuple[str, ...]:
+    """Return names of methods.  Raise ValueError for a name in lower case."""
+    names = read_words("methods", methods)
+    for method in names:
+        if not METHOD.fullmatch(method):
+            raise ValueError(
+                f"{method!r} is not the name of a method, which has capital letters; "
+                f"write {method.upper()!r}"
+            )
+    return names
 
 
 def fold_rules(rules: Sequence[Rule]) -> Sequence[Rule]:

@@ -129,7 +129,7 @@ class WSGIDoor(Door):
             "REQUEST_METHOD": method,
             "SCRIPT_NAME": root,
             "PATH_INFO": path.encode("utf-8", "surrogateescape").decode("latin-1"),
-            "RAW_URI": raw_path,
+            "RAW_URI": raw_path.encode("utf-8", "surrogateescape").decode("latin-1"),
             "QUERY_STRING": query,
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "8000",

@@ -227,7 +227,7 @@ def test_the_token_endpoint_answers_as_rfc_6749_says(
     """I-3, I-4, I-17."""
     answer = example.refresh(body)
     assert (answer.status, answer.json["error"]) == (400, error)
-    assert example.get("/token/refresh").status == 405
+    assert example.get("/token/refresh").status == 401  # public for POST alone
     assert example.post("/token/refresh", JSON, "{}").json["error"] == "invalid_request"
 
 

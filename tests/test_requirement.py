@@ -89,7 +89,10 @@ def login_site(
     auth = Authenticator(
         issuer.trusted(),
         sources=(BearerHeader(), cookies),
-        rules=(Rule("/login", public=True), Rule("/session/*", public=True)),
+        rules=(
+            Rule("/login", methods=("POST",), public=True),
+            Rule("/session/*", methods=("POST",), public=True),
+        ),
         store=store,
         now=now,
     )

@@ -390,7 +390,9 @@ def test_a_path_is_text(path: Any) -> None:
 def test_options_that_contradict_or_never_match_are_refused(
     options: dict[str, Any],
 ) -> None:
-    with pytest.raises(ValueError, match=r"exclude each|string|takes several|True or"):
+    with pytest.raises(
+        ValueError, match=r"exclude each|string|takes several|True or|write 'GET'"
+    ):
         Rule("/x", **options)
 
 

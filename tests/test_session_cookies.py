@@ -692,7 +692,7 @@ def application(site: Site) -> Handler:
 
 @pytest.fixture
 def open_site(door: Door) -> Site:
-    return Site(door, rules=(Rule("/session/*", public=True),))
+    return Site(door, rules=(Rule("/session/*", methods=("POST",), public=True),))
 
 
 def test_a_session_from_its_beginning_to_its_end(open_site: Site) -> None:

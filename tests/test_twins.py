@@ -250,6 +250,7 @@ PATHS = [
     row("not ASCII", 401, "no_credentials", path="/k\u00f6ln"),
     row("no UTF-8", 401, "no_credentials", path="/static/\udcff"),
     row("dots", 401, "no_credentials", path="/static/../x"),
+    row("dots without end", 400, "ambiguous_path", path="/a/;/%2e\\..//" * 9),
     row(
         "dots into a scope",
         403,

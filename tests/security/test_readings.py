@@ -1,0 +1,224 @@
+"""A rule holds however a server or a router reads the path.
+
+`tests/security/test_routers.py` asks real routers; here each way to read a path is
+named, and every combination of them is generated.
+"""
+
+from __future__ import annotations
+
+import itertools
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jwt_middleware import Rule
+from tests.conftest import authenticator, mint_token
+from tests.doors import ASGIDoor, Door, WSGIDoor
+
+RULES = (
+    Rule("/admin/*", scopes=("admin",)),
+    Rule("/static/*", public=True),
+    Rule("/*", optional=True),
+)
+READER = mint_token(scope="read")
+ADMIN = mint_token(scope="admin")
+
+SPELLINGS = {
+    "doubled slash": "//admin/purge",
+    "doubled slash inside": "/admin//purge",
+    "dot segments in front": "/static/../admin/purge",
+    "a dot segment": "/./admin/purge",
+    "dot segments above the root": "/../../admin/purge",
+    "dot segments behind, for a catch-all route": "//admin/purge/../..",
+    "parameters": "/admin;x=1/purge",
+    "parameters of nothing": "/;x/admin/purge",
+    "backslash": "\\admin\\purge",
+    "another letter case": "/Admin/purge",
+    "full-width letters": "/\uff41dmin/purge",
+    "full-width letters in capitals": "/\uff21dmin/purge",
+    "full-width slash": "/static/..\uff0fadmin/purge",
+    "an ignorable character": "/ad\u00admin/purge",
+    "an invalid octet that is dropped": "/adm\udcffin/purge",
+    "a control character that is dropped": "/adm\x00in/purge",
+    "a line break at the end": "/admin/purge\n",
+    "absolute form": "http://h/admin/x",
+    "authority form": "//h/admin/x",
+    "no first slash": "admin/purge",
+    "encoded once more": "/%61dmin/purge",
+    "encoded three times": "/%25252561dmin/purge",
+    "encoded slash": "/static%2F..%2Fadmin/purge",
+    "encoded dots": "/static/%2e%2e/admin/purge",
+    "no last slash": "/admin",
+    "two at once": "/%41dmin;x//purge",
+}
+
+
+@pytest.fixture
+def guarded(door: Door) -> Door:
+    return door.behind(authenticator(rules=RULES))
+
+
+@pytest.mark.parametrize("path", SPELLINGS.values(), ids=SPELLINGS)
+def test_every_reading_is_held_to_its_rule(guarded: Door, path: str) -> None:
+    """Anonymous requests and tokens without the scope stay outside."""
+    if not path.startswith("/") and guarded.name == "wsgi":
+        path = f"/{path.rpartition('//h/')[2]}"  # PEP 3333 knows no other path
+    assert guarded.get(path).status in (400, 401)
+    assert guarded.get(path, bearer=READER).status in (400, 403)
+    assert guarded.get(path, bearer=ADMIN).entered
+
+
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [
+        ("/api", "/apiadmin/x"),
+        ("/api", "/x/api/admin/x"),
+        ("/api", "/API/admin/x"),
+        ("/api/", "/api/admin/x"),
+        ("api", "/apiadmin/x"),
+        ("/api", "/api/admin/x"),
+    ],
+)
+def test_a_root_is_stripped_at_any_boundary(
+    asgi_door: ASGIDoor, root: str, path: str
+) -> None:
+    """Some routers strip a root without looking for a slash after it."""
+    guarded = asgi_door.behind(authenticator(rules=RULES))
+    extra = {"path": path, "root_path": root}
+    assert guarded.get(extra=extra).status in (400, 401)
+    assert guarded.get(bearer=READER, extra=extra).status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/static/Logo.PNG", "/static/caf\u00e9.css", "/static/\u65e5\u672c.html"),
+        *("/static/\uff21.png", "/static/a.b-c_d~e/f.min.js", "/static/a b"),
+    ],
+)
+def test_an_ordinary_path_stays_public(guarded: Door, path: str) -> None:
+    answer = guarded.get(path, raw_path=quote(path))
+    assert answer.status == 200
+
+
+def test_a_path_that_can_be_read_in_too_many_ways_is_refused(guarded: Door) -> None:
+    answer = guarded.get("/a/;/%2e\\..//" * 9, bearer=ADMIN)
+    assert (answer.status, answer.entered) == (400, False)
+    assert answer.json["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("character", ["a", "\ufdfa", "\u0390", "%25"])
+def test_a_long_path_is_refused_before_it_is_folded(
+    guarded: Door, character: str
+) -> None:
+    answer = guarded.get("/" + character * 65_536, bearer=ADMIN)
+    assert (answer.status, answer.entered) == (400, False)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PURGE"])
+def test_a_public_rule_admits_only_reading_unless_it_names_the_method(
+    door: Door, method: str
+) -> None:
+    """A method override may turn a POST into anything."""
+    login = Rule("/login", methods=(method,), public=True)
+    named = door.behind(authenticator(rules=(login,)))
+    unnamed = door.behind(authenticator(rules=(Rule("/login", public=True),)))
+    assert named.request(method, "/login").entered
+    assert unnamed.request(method, "/login").status == 401
+    assert unnamed.get("/login").entered
+    assert unnamed.request("HEAD", "/login").entered
+
+
+def test_the_log_says_which_method_the_rule_has_to_name(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jwt_middleware")
+    door.behind(authenticator(rules=(Rule("/login", public=True),))).post("/login")
+    assert "write methods=('POST',)" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/users/{id}", "/users/<id>", "/users/<int:id>/x"])
+def test_a_rule_has_no_parameters(path: str) -> None:
+    with pytest.raises(ValueError, match=r"write '/users/\*'"):
+        Rule(path)
+
+
+def test_a_method_is_written_in_capitals() -> None:
+    with pytest.raises(ValueError, match="write 'GET'"):
+        Rule("/", methods=("get",))
+
+
+STEPS = {
+    "encoded": lambda s: "".join(
+        "".join(f"%{octet:02x}" for octet in c.encode()) if c.isalpha() else c
+        for c in s
+    ),
+    "capitals": str.upper,
+    "full width": lambda s: "".join(
+        chr(ord(c) + 0xFEE0) if c.isalpha() and c.isascii() else c for c in s
+    ),
+    "parameters": lambda s: "/" + s[1:].replace("/", ";a/"),
+    "doubled": lambda s: s.replace("/", "//"),
+    "dots": lambda s: f"/x/..{s}",
+    "nothing": lambda s: s,
+}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [*itertools.product(STEPS, repeat=2)],
+    ids=lambda steps: " then ".join(steps),
+)
+def test_readings_combine(guarded: Door, steps: tuple[str, str]) -> None:
+    path = "/admin/purge"
+    for step in steps:
+        path = STEPS[step](path)
+    assert guarded.get(path, bearer=READER).status in (400, 403)
+    assert not guarded.get(path).entered
+
+
+PARTS = st.sampled_from(
+    [
+        *(
+            "/",
+            "//",
+            "\\",
+            "%2f",
+            "%252f",
+            "\uff0f",
+            ".",
+            "..",
+            "%2e",
+            "\uff0e",
+            ";",
+            ";a=b",
+        ),
+        *(
+            "admin",
+            "ADMIN",
+            "\uff41dmin",
+            "%61dmin",
+            "static",
+            "x",
+            "\udcff",
+            "\x01",
+            "?",
+        ),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS, max_size=9).map("".join))
+def test_both_protocols_read_alike(path: str) -> None:
+    """And whatever the path, the answer is a refusal or the application's."""
+    answers = []
+    for opened in (WSGIDoor, ASGIDoor):
+        guarded = opened(authenticator(rules=RULES))
+        for token in (None, READER, ADMIN):
+            answer = guarded.get("/" + path, bearer=token)
+            answers.append((answer.status, answer.entered))
+    assert answers[:3] == answers[3:]
+    assert {status for status, _ in answers} <= {200, 400, 401, 403}
