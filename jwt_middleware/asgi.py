@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from .asgi_request import Scope as Scope
+from .asgi_request import ScopeRequest as ScopeRequest
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply, encoded
 from .decision import Completion
 from .ending import Ending
 from .errors import AuthError
 from .options import read_flag
-from .paths import below_root
-from .request import Request, Roots
 from .roots import AppRoot
 from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
 
-Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 """Any application: frameworks write the three types in ways of their own."""
-Headers = Sequence[tuple[bytes, bytes]]
 
-UNKNOWN = AppRoot()
 WITH_HEADERS = (
     "http.response.start",
     "websocket.accept",
@@ -103,61 +100,6 @@ def ensure_lifespan(scope: Scope) -> None:
     """Raise ValueError for a protocol of tomorrow, which nothing here could check."""
     if scope["type"] != "lifespan":
         raise ValueError(f"no protocol that can be judged: {scope['type']!r}")
-
-
-class ScopeRequest(Request):
-    """A request as it stands in an ASGI *scope*, of which *headers* are a list.
-
-    *app_root* is what the app is known to do about its root.
-    """
-
-    __slots__ = ("_app_root", "_headers", "_scope")
-
-    def __init__(
-        self, scope: Scope, headers: Headers, app_root: AppRoot = UNKNOWN
-    ) -> None:
-        self._scope = scope
-        self._headers = headers
-        self._app_root = app_root
-
-    @property
-    def method(self) -> str:
-        method: str = "GET" if self.is_handshake else self._scope["method"]
-        return method.upper()
-
-    @property
-    def scheme(self) -> str:
-        scheme: str = self._scope.get("scheme", "ws" if self.is_handshake else "http")
-        return scheme
-
-    @property
-    def path(self) -> str:
-        return below_root(self.whole_path, self.roots)
-
-    @property
-    def whole_path(self) -> str:
-        path: str = self._scope["path"]
-        return path
-
-    @property
-    def roots(self) -> Roots:
-        return self._app_root.beside(self._scope.get("root_path"))
-
-    @property
-    def raw_path(self) -> str:
-        raw_path: bytes = self._scope.get("raw_path") or b""
-        return raw_path.decode("latin-1").partition("?")[0]
-
-    @property
-    def is_handshake(self) -> bool:
-        return bool(self._scope["type"] == "websocket")
-
-    def header(self, name: str) -> Sequence[str]:
-        wanted, found = name.encode(), []
-        for key, value in self._headers:
-            if key.lower() == wanted:
-                found.append(value.decode("latin-1"))
-        return tuple(found)
 
 
 def completing(completion: Completion, app: ASGIApp) -> ASGIApp:

@@ -114,7 +114,6 @@ class AmbiguousPath(InvalidRequest):
 
     description = "The path of the request is too long or ambiguous."
     reason = "ambiguous_path"
-    in_challenge = False
 
 
 class InvalidTokenRequest(InvalidRequest):

@@ -49,6 +49,8 @@ class Rules:
         length = len(method) + len(path) + len(raw_path)
         if length > LONGEST_REMEMBERED or not self._are_plain:
             return self._found(method, path, raw_path, roots)
+        if roots is NO_ROOTS:  # hashing the roots takes as long as the rest
+            return self._remembered(method, path, raw_path)
         return self._remembered(method, path, raw_path, roots)
 
     def _found(

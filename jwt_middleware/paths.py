@@ -36,7 +36,7 @@ DOT_SEGMENT = re.compile(
     r"\A/?\.\.(?=/|\Z)|/\.(?=/|\Z)|/[^/]*/\.\.(?=/|\Z)"  # in this order
 )
 REFERENCE = re.compile(
-    r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)", re.DOTALL
+    r"\A(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*).*", re.DOTALL
 )
 """A URI reference (RFC 3986 appendix B), of which a router may take the path."""
 
@@ -128,8 +128,7 @@ def _steps(path: str, roots: Sequence[str]) -> Iterator[str]:
     yield SLASHES.sub("/", path)
     yield PARAMETERS.sub("", path)
     yield DOT_SEGMENT.sub("", path, count=1)
-    if (reference := REFERENCE.match(path)) is not None:
-        yield reference[1]
+    yield REFERENCE.sub(r"\1", path, count=1)
     for root in roots:
         yield _after_root(path, root)
 

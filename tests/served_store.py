@@ -23,7 +23,7 @@ REVOKE = "/revoke/"
 auth = authenticator(
     trusted(keys=[Key.from_jwk(json.loads(os.environ["SERVED_KEY"]))]),
     store=SQLiteStore(os.environ["SERVED_STORE"], now=clock),
-    rules=(Rule(f"{REVOKE}*", public=True),),
+    rules=(Rule(f"{REVOKE}*", methods=("POST",), public=True),),
 )
 if token := os.environ.get("USED_BEFORE_FORK"):
     auth.authenticate(token)

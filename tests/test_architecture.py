@@ -48,6 +48,7 @@ FLOORS = (
         "jwk",
         "redis_marks",
         "policy",
+        "asgi_request",
         "rules",
         "claims",
         "session_ids",

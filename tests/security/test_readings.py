@@ -7,13 +7,24 @@ named, and every combination of them is generated.
 from __future__ import annotations
 
 import itertools
+import sys
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.testclient import TestClient
 
 from jwt_middleware import Rule
+from jwt_middleware.asgi import JWTMiddleware, ScopeRequest
+from jwt_middleware.bridge import run
+from jwt_middleware.challenge import Reply
+from jwt_middleware.request import Strips
+from jwt_middleware.roots import AppRoot
 from tests.conftest import authenticator, mint_token
 from tests.doors import ASGIDoor, Door, WSGIDoor
 
@@ -115,6 +126,18 @@ def test_a_long_path_is_refused_before_it_is_folded(
 ) -> None:
     answer = guarded.get("/" + character * 65_536, bearer=ADMIN)
     assert (answer.status, answer.entered) == (400, False)
+
+
+def test_a_long_path_of_an_application_is_read(guarded: Door) -> None:
+    assert guarded.get("/static/" + "a" * 5000).entered
+
+
+def test_many_different_characters_are_read(guarded: Door) -> None:
+    """What is remembered of characters is bounded."""
+    for start in range(0x4E00, 0x4E00 + 12_000, 1000):
+        path = "/static/" + "".join(map(chr, range(start, start + 1000)))
+        assert guarded.get(path, raw_path=quote(path)).entered
+    assert guarded.get("/adm\u0130n/purge").entered is False
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PURGE"])
@@ -222,3 +245,65 @@ def test_both_protocols_read_alike(path: str) -> None:
             answers.append((answer.status, answer.entered))
     assert answers[:3] == answers[3:]
     assert {status for status, _ in answers} <= {200, 400, 401, 403}
+
+
+def app_with_root(root: str) -> Any:
+    """A FastAPI that sets its own root, wrapped by other middleware."""
+    inner = FastAPI(root_path=root)
+
+    @inner.get("/admin/purge")
+    def purge() -> str:
+        return "purged"
+
+    return GZipMiddleware(inner)
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("root", ["/api", "/api/", "api"])
+@pytest.mark.parametrize("reported", ["", "/api", "/other"])
+def test_a_root_that_the_application_sets_itself_is_known(
+    root: str, reported: str
+) -> None:
+    """FastAPI strips its own ``root_path``, whatever the server reports."""
+    app = JWTMiddleware(app_with_root(root), authenticator(rules=RULES))
+    client = TestClient(app, root_path=reported, raise_server_exceptions=False)
+    for path in ("/api/admin/purge", "/admin/purge", "/apiadmin/purge"):
+        assert client.get(path).text != '"purged"'
+
+
+def test_djangos_root_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``FORCE_SCRIPT_NAME`` takes the place of the root that the server reports."""
+    settings = SimpleNamespace(FORCE_SCRIPT_NAME="/api")
+    monkeypatch.setitem(
+        sys.modules,
+        "django.conf",
+        SimpleNamespace(settings=settings),  # type: ignore[arg-type]
+    )
+    handler = type("ASGIHandler", (), {"__module__": "django.core.handlers.asgi"})
+    known = AppRoot.of(handler())
+    assert (known.name, known.strips) == ("/api", Strips.AT_START)
+    settings.FORCE_SCRIPT_NAME = None  # type: ignore[assignment]
+    assert AppRoot.of(handler()).name == ""
+
+
+@pytest.mark.parametrize("path", ["/apiadmin/x", "/APIadmin/x"])
+def test_a_known_router_strips_a_root_at_the_start_alone(
+    path: str,
+) -> None:
+    """Quart looks for no slash after the root, and not further inside the path."""
+    app = type("Quart", (), {"__module__": "quart.app", "__call__": None})()
+    auth = authenticator(rules=RULES)
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "/api"}
+    request = ScopeRequest(scope, [], AppRoot.of(app))
+    decision = run(auth.decide(request))
+    assert isinstance(decision, Reply)
+    inside = ScopeRequest({**scope, "path": "/x/api/y"}, [], AppRoot.of(app))
+    assert not isinstance(run(auth.decide(inside)), Reply)
+
+
+def test_wrappers_that_make_up_their_attributes_have_an_end() -> None:
+    class Endless:
+        def __getattr__(self, name: str) -> Endless:
+            return self
+
+    assert AppRoot.of(Endless()).name == ""
