@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -173,7 +174,7 @@ def test_a_method_is_written_in_capitals() -> None:
         Rule("/", methods=("get",))
 
 
-STEPS = {
+STEPS: dict[str, Callable[[str], str]] = {
     "encoded": lambda s: "".join(
         "".join(f"%{octet:02x}" for octet in c.encode()) if c.isalpha() else c
         for c in s
@@ -277,12 +278,12 @@ def test_djangos_root_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules,
         "django.conf",
-        SimpleNamespace(settings=settings),  # type: ignore[arg-type]
+        SimpleNamespace(settings=settings),
     )
     handler = type("ASGIHandler", (), {"__module__": "django.core.handlers.asgi"})
     known = AppRoot.of(handler())
     assert (known.name, known.strips) == ("/api", Strips.AT_START)
-    settings.FORCE_SCRIPT_NAME = None  # type: ignore[assignment]
+    settings.FORCE_SCRIPT_NAME = None
     assert AppRoot.of(handler()).name == ""
 
 
