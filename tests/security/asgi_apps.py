@@ -158,13 +158,13 @@ def blacksheep_app(routes: Sequence[Route], files: Path) -> Any:
 
     def view_of(route: Route) -> Any:
         async def view(request: Any) -> Any:
-            rest = (request.route_values or {}).get("tail") or ""
+            rest = (request.route_values or {}).get("rest") or ""
             return blacksheep.text(run(route, rest))
 
         view.__annotations__["request"] = blacksheep.Request
         return view
 
     for route in routes:
-        app.router.add(route.method, renamed(route, "*"), view_of(route))
+        app.router.add(route.method, renamed(route, "{path:rest}"), view_of(route))
     app.serve_files(str(files), root_path="/static")
     return app

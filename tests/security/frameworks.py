@@ -36,7 +36,10 @@ class Framework:
     is_rewritten: bool = False
     """Whether requests name the steps that rewrite their path (`lenient`)."""
     takes_off_root: bool = True
-    """ASGI: whether it looks for its routes below the server's root."""
+    """ASGI: whether it looks for its routes below the server's root, as rules do.
+
+    Falcon does not: under a root, its routes and the rules name other paths.
+    """
 
     @contextmanager
     def guarded(

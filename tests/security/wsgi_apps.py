@@ -94,7 +94,7 @@ def django_urls(
             return text(status=405) if route is None else text(run(route, **rest))
 
         async def async_view(request: Any, **rest: str) -> Any:
-            return view(request)
+            return view(request, **rest)
 
         return async_view if is_async else view
 
