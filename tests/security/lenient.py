@@ -51,7 +51,6 @@ STEPS: Mapping[str, Callable[[str], str]] = {
     "last-slash": lambda path: path.rstrip("/") or "/",
     "controls": lambda path: re.sub(r"[\x00-\x1f\x7f]", "", path),
     "nul": lambda path: path.partition("\0")[0],
-    "strip": str.strip,
 }
 
 
