@@ -108,6 +108,11 @@ async def ask(
     return cast(T, answer)
 
 
+def holds_thread() -> bool:
+    """Whether what waits here keeps a thread from other work, as under WSGI."""
+    return _under_run.get()
+
+
 def needs_loop(call: object) -> bool:
     """Whether *call* is a coroutine function, or an object that is called as one."""
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
@@ -140,8 +145,8 @@ class Latch:
 
     def open(self) -> None:
         """Let all go on who wait, and whoever comes later."""
+        self._opened.set()  # not under the lock, since it takes one of its own
         with self._lock:
-            self._opened.set()
             wakers, self._wakers = self._wakers, []
         for wake in wakers:
             wake()

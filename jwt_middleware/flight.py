@@ -17,6 +17,10 @@ class Flight(Latch):
         super().__init__()
         self.began = time.monotonic()
 
+    def left(self, seconds: float) -> float:
+        """What is left of *seconds* since it began; 0 when they are over."""
+        return max(0, self.began + seconds - time.monotonic())
+
 
 class SingleFlight:
     """Makes *call* in a daemon thread, never twice at once.
@@ -33,25 +37,39 @@ class SingleFlight:
     def join(self, may_start: Callable[[], bool]) -> Flight | None:
         """Return the flight that is under way, or None.
 
-        Where there is none, *may_start* is asked, by one thread at a time, whether to
-        begin one.  Raise RuntimeError where no thread can be had.
+        If there is none, *may_start* is asked, by one thread at a time, whether to
+        begin one.  It is asked under the lock, so it must not wait for anything.
+        Raise RuntimeError if no thread can be started.
         """
         with self._lock:
-            if self._flight is None and may_start():
-                flight = Flight()
-                # A daemon, so that it keeps no process from ending.
-                threading.Thread(target=self._fly, args=(flight,), daemon=True).start()
-                self._flight = flight
-            return self._flight
+            if self._flight is not None or not may_start():
+                return self._flight
+            flight = self._flight = Flight()
+        self._start(flight)
+        return flight
 
     def start_anew(self) -> None:
         self._lock = threading.Lock()
         self._flight = None
 
+    def _start(self, flight: Flight) -> None:
+        # Without the lock: `start` waits for the thread to begin.  Under gevent another
+        # greenlet runs meanwhile, and would wait for the lock with the whole process.
+        try:
+            # A daemon, so that it keeps no process from ending.
+            threading.Thread(target=self._fly, args=(flight,), daemon=True).start()
+        except BaseException:
+            self._end(flight)
+            raise
+
     def _fly(self, flight: Flight) -> None:
         try:
             self._call()
         finally:
-            with self._lock:
+            self._end(flight)
+
+    def _end(self, flight: Flight) -> None:
+        with self._lock:
+            if self._flight is flight:
                 self._flight = None
-            flight.open()
+        flight.open()

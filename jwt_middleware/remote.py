@@ -111,8 +111,9 @@ class RemoteKeys:
     async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
         """The keys that *header* may mean.
 
-        For one that is not in the set, the set is fetched anew, at most once in a
-        cooldown.  Raise UnknownKey, or KeysUnavailable where nobody can say.
+        If the set does not have the key, the set is fetched again, at most once in a
+        cooldown.  Raise UnknownKey if the key does not exist, and KeysUnavailable if
+        that cannot be said yet.
         """
         if header["alg"] not in self._able:  # and so nobody is asked
             raise UnknownKey(f"alg {shown(header['alg'])} is of no published key")
@@ -122,7 +123,8 @@ class RemoteKeys:
             try:
                 return fitting(held.keys, header)
             except UnknownKey:
-                newer = await self._upkeep.newer(held, arrived)
+                name = (header["alg"], header.get("kid"))
+                newer = await self._upkeep.newer(held, arrived, name)
                 if newer is None:
                     raise
                 held = newer

@@ -17,12 +17,9 @@ from .flight import Flight, SingleFlight
 from .fork import start_anew_after_fork
 from .jose import Key
 from .keyset import KeySet, KeysState, Tries, lifetime_of
+from .looks import Looks
 
 logger = logging.getLogger("jwt_middleware")
-
-LOOK_S = 2.0
-"""The longest wait for a key that is not in the set: it may be made up, and whoever
-makes them up must not hold every thread of a server for as long as a fetch hangs."""
 
 Read = Callable[[Mapping[str, Any]], tuple[Key, ...]]
 
@@ -51,14 +48,14 @@ class Upkeep:
         self.now = now
         self._read = read
         self._lifetime = lifetime
-        self._cooldown = cooldown
+        self._looks = Looks(cooldown)
         self._max_staleness = max_staleness
         self._timeout = timeout
         self._flights = SingleFlight(self._refresh)
         self._tries = Tries(cooldown)
         self._held: KeySet | None = None
-        self._looked_at = -math.inf
-        """When the set was last tried for a key that it had not."""
+        self._began_at = -math.inf
+        """When the last fetch began, by the clock of the set's age."""
         start_anew_after_fork(self)
 
     async def current(self) -> KeySet:
@@ -67,9 +64,9 @@ class Upkeep:
         if held is not None and now < held.due_at:
             return held
         must_wait = self._must_wait(held, now)
-        flight = self._join(self._may_refresh)
-        if flight is not None and must_wait:
-            await self._land(flight, self._timeout)
+        flight = self._join(partial(self._may_refresh, now))
+        if flight is not None and must_wait and not self._began_fresh(held, now):
+            await flight.wait(flight.left(self._timeout))
         held = self._held  # another flight may have landed just before we joined
         if held is None or now >= held.ends_at:
             raise self._unavailable(self._tries.next_at)
@@ -80,23 +77,31 @@ class Upkeep:
         held, now = self._held, self.now()
         if held is None:
             return None
-        is_due = now >= held.due_at
-        if is_due and (self._may_refresh() or self._must_wait(held, now)):
+        if now >= held.due_at and (
+            self._is_refresh_due(now)
+            or (self._must_wait(held, now) and not self._began_fresh(held, now))
+        ):
             return None
         return held.keys
 
-    async def newer(self, held: KeySet, arrived: float) -> KeySet | None:
-        """A set that may have a key that *held* has not; None where there is none.
+    async def newer(
+        self, held: KeySet, arrived: float, name: tuple[object, object]
+    ) -> KeySet | None:
+        """Return a set that may have the key called *name*, which *held* has not.
 
-        *arrived* is when the key was first asked for.
+        *arrived* is when this request first looked for it.  Return None if the key
+        does not exist; raise KeysUnavailable if it may exist, but cannot be had now.
         """
-        flight = self._join(partial(self._take_look, arrived))
+        first_asked = self._looks.first_asked(name, arrived)
+        flight = self._join(partial(self._may_look, arrived, self.now()))
         if flight is not None:
-            if not await self._land(flight, LOOK_S):
-                raise self._unavailable(self._next_look)
+            if not await self._looks.wait(flight, self._timeout):
+                raise self._unavailable(self.now() + flight.left(self._timeout))
         elif held is self._held:
-            if self._tries.failures:  # it may be a new key, and nobody can say
+            if self._tries.failures:
                 raise self._unavailable(self._next_look)
+            if held.asked_at < first_asked:
+                raise self._unavailable(self._next_look, "the key may be new")
             return None
         return self._held
 
@@ -124,8 +129,7 @@ class Upkeep:
             self._held = None
 
     def start_anew(self) -> None:
-        # The look of the parent may be lost with its thread, and its moment is taken.
-        self._looked_at = -math.inf
+        self._looks.start_anew()
         if self._held is not None:
             self._held = replace(self._held)
 
@@ -136,40 +140,44 @@ class Upkeep:
             self._fail("no thread can be had to fetch them")
             return None
 
-    async def _land(self, flight: Flight, longest: float) -> bool:
-        """Whether *flight* ends before its deadline and within *longest* seconds."""
-        left = flight.began + self._timeout - time.monotonic()
-        return await flight.wait(max(0, min(left, longest)))
-
     def _must_wait(self, held: KeySet | None, now: float) -> bool:
         """Whether *held* is not good enough, but for an issuer that does not answer."""
         if held is None or now >= held.ends_at:
             return True
         return now >= held.expires_at and not self._tries.failures
 
-    def _may_refresh(self) -> bool:
-        held, now = self._held, self.now()
+    def _began_fresh(self, held: KeySet | None, now: float) -> bool:
+        """Whether *held* was still fresh when the fetch began that is under way.
+
+        Then the issuer had its time, and *held* is used until the fetch ends.
+        """
+        if held is None or now >= held.ends_at:
+            return False
+        return self._began_at < held.expires_at
+
+    def _is_refresh_due(self, now: float) -> bool:
+        held = self._held
         return now >= self._tries.next_at and (held is None or now >= held.due_at)
 
-    def _take_look(self, arrived: float) -> bool:
-        """Whether the set is fetched now for a key that is not in it.
+    def _may_refresh(self, now: float) -> bool:
+        """Claim the fetch of a set that is due."""
+        if not self._is_refresh_due(now):
+            return False
+        self._began_at = now
+        return True
 
-        The one look of a cooldown is then taken, however it goes, and also where the
-        set was asked for since the key was: it cannot be newer.  So strangers who
-        make keys up cost the issuer one request in a cooldown.
-        """
-        held, now = self._held, self.now()
-        if held is not None and held.asked_at >= arrived:
-            self._looked_at = max(self._looked_at, held.asked_at)
+    def _may_look(self, arrived: float, now: float) -> bool:
+        """Claim the fetch for a key that is not in the set."""
+        held = self._held
+        asked_at = None if held is None else held.asked_at
+        if now < self._tries.next_at or not self._looks.take(asked_at, arrived, now):
             return False
-        if now < self._next_look:
-            return False
-        self._looked_at = now
+        self._began_at = now
         return True
 
     @property
     def _next_look(self) -> float:
-        return max(self._looked_at + self._cooldown, self._tries.next_at)
+        return max(self._looks.next_at, self._tries.next_at)
 
     def _refresh(self) -> None:
         """Fetch the set; in a thread, one at a time, and nothing is raised."""
@@ -203,9 +211,9 @@ class Upkeep:
         else:
             logger.error("no keys of %r: %s", self.place, error)
 
-    def _unavailable(self, next_at: float) -> KeysUnavailable:
+    def _unavailable(self, next_at: float, reason: str = "") -> KeysUnavailable:
         wait = max(next_at - self.now(), 1)
-        told = self._tries.error or "no answer yet"
+        told = reason or self._tries.error or "no answer yet"
         return KeysUnavailable(f"{self.place!r}: {told}", retry_after=math.ceil(wait))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from jwt_middleware import Authenticator, Key, RemoteKeys, TrustedIssuer
@@ -16,6 +16,7 @@ from .doors import Answer
 from .keyserver import KeyServer
 from .store_suite import Clock
 
+T = TypeVar("T")
 LOOPBACK = Fetcher(loopback_http=True)
 LIFETIME_S, COOLDOWN_S, STALENESS_S = 600, 30, 3600
 PATIENT_S = 30.0
@@ -69,7 +70,7 @@ def landed(keys: RemoteKeys) -> None:
     assert flight is None or run(flight.wait(PATIENT_S)), "a fetch does not end"
 
 
-def timed(call: Callable[[], Answer]) -> tuple[Answer, float]:
+def timed(call: Callable[[], T]) -> tuple[T, float]:
     """The answer, and the seconds that it took."""
     began = time.monotonic()
     return call(), time.monotonic() - began

@@ -63,6 +63,7 @@ FLOORS = (
         "store",
         "replica",
         "decision",
+        "looks",
         "requirement",
         "matching",
         "algorithms",

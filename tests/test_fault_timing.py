@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -185,7 +186,11 @@ def test_made_up_keys_cost_one_fetch_in_a_cooldown(
         clock.now += 1
     before = len(server.hits)
     for number in range(FLOOD):
-        assert guarded.get(bearer=made_up()).status == 401
+        hits = len(server.hits)
+        answer = guarded.get(bearer=made_up())
+        if is_warm or number:
+            assert answer.status == (401 if len(server.hits) > hits else 503)
+            assert (answer.status == 503) is (answer.header("retry-after") is not None)
         if number % (FLOOD // 10) == 0:
             assert guarded.get(bearer=mint_token()).status == 200
         clock.now += COOLDOWNS * COOLDOWN_S / FLOOD
@@ -223,20 +228,23 @@ def test_a_new_key_is_known_at_once_where_none_was_looked_for(
 def test_a_new_key_amid_a_flood_is_known_when_the_cooldown_has_passed(
     door: Door, server: KeyServer, clock: Clock
 ) -> None:
-    """Also where strangers have the look-up: it serves everybody."""
+    """Also if strangers have the look, which serves everybody.  Until then nobody can
+    say that the key does not exist: 503 with ``Retry-After``, not 401."""
     guarded = door.behind(lock(remote(server, clock)))
     assert guarded.get(bearer=mint_token()).status == 200
     clock.now += 1
     assert guarded.get(bearer=made_up()).status == 401
     server.keys = [NEW]
     clock.now += COOLDOWN_S - 1
-    assert guarded.get(bearer=made_up()).status == 401
-    assert guarded.get(bearer=signed_by(NEW)).status == 401
+    for token in (made_up(), signed_by(NEW)):
+        answer = guarded.get(bearer=token)
+        assert (answer.status, answer.header("retry-after")) == (503, "1")
     clock.now += 1
     assert guarded.get(bearer=made_up()).status == 401
     assert guarded.get(bearer=signed_by(NEW)).status == 200
+    clock.now += COOLDOWN_S
     assert guarded.get(bearer=mint_token()).status == 401
-    assert len(server.hits) == 3
+    assert len(server.hits) == 4
 
 
 def test_one_request_looks_once_though_a_fetch_takes_longer_than_a_cooldown(
@@ -278,6 +286,32 @@ def test_known_keys_do_not_wait_for_an_unknown_one(
         assert not unknown.done()
         server.release()
         assert unknown.result().status == 401
+
+
+def test_good_requests_do_not_queue_behind_made_up_keys(
+    server: KeyServer, clock: Clock
+) -> None:
+    """A WSGI server of four threads, strangers, and an issuer that hangs."""
+    keys = remote(server, clock)
+    guarded = WSGIDoor(lock(keys))
+    keys.load()
+    clock.now += 1
+    server.answer = answers.hang
+    began = time.monotonic()
+
+    def good() -> float:
+        assert guarded.get(bearer=mint_token()).status == 200
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(4) as pool:
+        strangers, welcome = [], []
+        for _ in range(20):
+            strangers.append(pool.submit(guarded.get, bearer=made_up()))
+            welcome.append(pool.submit(good))
+        assert max(future.result() for future in welcome) < 1
+        server.release()
+        for stranger in strangers:
+            assert stranger.result().status in (401, 503)
 
 
 def test_a_request_for_an_unknown_key_waits_no_longer_than_the_timeout(

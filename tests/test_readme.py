@@ -25,8 +25,8 @@ from jwt_middleware import (
     errors,
     fetch,
     keyset,
+    looks,
     strength,
-    upkeep,
 )
 from jwt_middleware.jose import sign_compact
 
@@ -172,7 +172,7 @@ def test_numbers_and_names_are_those_of_the_code() -> None:
     assert f"at most {compact.MAX_DEPTH} levels" in FLAT
     assert f"counts from {keyset.SHORTEST_S} to {keyset.LONGEST_S}" in FLAT
     assert f"at most {fetch.MOST_OCTETS // 1024} KiB" in FLAT
-    assert f"at most {upkeep.LOOK_S:g} seconds" in FLAT
+    assert f"at most {looks.LOOK_S:g} seconds" in FLAT
     assert keyset.REFRESH_AT == 0.8
     assert "At four fifths of that" in FLAT
     assert f"{strength.RSA_BITS[0]} to {strength.RSA_BITS[-1]} bits" in FLAT

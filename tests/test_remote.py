@@ -6,11 +6,14 @@ real servers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,8 +22,16 @@ from jwt_middleware import Key, RemoteKeys, TrustedIssuer
 from jwt_middleware.bridge import run
 from jwt_middleware.errors import KeysUnavailable, UnknownKey
 from jwt_middleware.fetch import Document, Fetcher, FetchFailed
+from jwt_middleware.looks import (
+    LOOK_S,
+    MOST_NAMES,
+    MOST_TASKS,
+    MOST_THREADS,
+    QUICK_LOOK_S,
+)
 
 from .conftest import AUDIENCE, ISSUER
+from .faults import timed
 
 OLD, NEW, LATER = (Key.generate("ES256", kid=kid) for kid in ("old", "new", "later"))
 RSA = Key.generate("RS256", kid="rsa")
@@ -423,45 +434,85 @@ def test_a_new_key_is_fetched_when_the_first_token_has_it() -> None:
     assert issuer.asked == [URL] * 2
 
 
+def asked_for(keys: RemoteKeys, kid: str) -> str:
+    """How a token with a key that is not in the set is refused."""
+    try:
+        run(keys.resolve({"alg": "ES256", "kid": kid}))
+    except UnknownKey:
+        return "unknown"
+    except KeysUnavailable as refusal:
+        return f"may be new; again in {refusal.retry_after}"
+    return "found"
+
+
 def test_a_key_that_does_not_exist_is_looked_for_once_in_a_cooldown() -> None:
+    """It is said not to exist when the issuer was asked, and never before."""
     issuer = Issuer()
     keys = issuer.keys(cooldown=30)
     keys.load()
     for second in range(1, 91):
         issuer.pass_(1)
-        with pytest.raises(UnknownKey):
-            run(keys.resolve({"alg": "ES256", "kid": f"made up {second}"}))
+        expected = f"may be new; again in {30 - (second - 1) % 30}"
+        answer = asked_for(keys, f"made up {second}")
+        assert answer == ("unknown" if second % 30 == 1 else expected)
     assert len(issuer.asked) == 1 + 3
 
 
+def test_a_key_that_was_withdrawn_is_unknown_to_all_after_one_look() -> None:
+    """Clients with its tokens must get new ones, and 503 would keep them waiting."""
+    issuer = Issuer(published=[OLD, NEW])
+    keys = issuer.keys(cooldown=30)
+    keys.load()
+    issuer.publish(NEW)
+    issuer.pass_(1)
+    assert asked_for(keys, "made up") == "unknown"  # which fetches the set without it
+    issuer.pass_(1)
+    assert asked_for(keys, "old") == "may be new; again in 29"
+    issuer.pass_(29)
+    for second in range(60):
+        assert asked_for(keys, "old") == "unknown"
+        assert asked_for(keys, f"made up {second}") != "found"
+        issuer.pass_(1)
+    assert len(issuer.asked) == 4
+
+
 def test_on_a_cold_start_strangers_cost_one_request() -> None:
-    """The set is younger than the token: there is nothing newer to fetch."""
     issuer = Issuer()
     keys = issuer.keys(cooldown=30)
     for second in range(30):
-        with pytest.raises(UnknownKey):
-            run(keys.resolve({"alg": "ES256", "kid": f"made up {second}"}))
+        answer = asked_for(keys, f"made up {second}")
+        assert answer == "unknown" if second == 0 else answer.startswith("may be new")
         issuer.pass_(0.9)
     assert issuer.asked == [URL]
 
 
-def test_a_new_key_amid_a_flood_waits_for_a_cooldown_at_most() -> None:
+def test_a_new_key_amid_a_flood_is_answered_with_503_until_the_cooldown_ends() -> None:
+    """Never with 401: the client keeps its good token, and knows when to come back."""
     issuer = Issuer()
     keys = issuer.keys(cooldown=30)
     keys.load()
     issuer.pass_(1)
-    with pytest.raises(UnknownKey):
-        run(keys.resolve({"alg": "ES256", "kid": "made up"}))
+    assert asked_for(keys, "made up") == "unknown"
     issuer.publish(OLD, NEW)
-    waited = 0
-    while True:
-        try:
-            assert found(keys, NEW) == ["new"]
-            break
-        except UnknownKey:
-            waited += 1
-            issuer.pass_(1)
-    assert waited == 30
+    for second in range(1, 30):
+        issuer.pass_(1)
+        assert asked_for(keys, "new") == f"may be new; again in {30 - second}"
+    issuer.pass_(1)
+    assert asked_for(keys, "new") == "found"
+
+
+def test_what_strangers_ask_for_is_remembered_within_bounds() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(cooldown=30)
+    keys.load()
+    issuer.pass_(1)
+    assert asked_for(keys, "made up") == "unknown"
+    issuer.pass_(1)
+    for number in range(MOST_NAMES - 1):
+        assert asked_for(keys, f"made up {number}").startswith("may be new")
+    assert asked_for(keys, "made up") == "unknown"
+    assert asked_for(keys, "one too many").startswith("may be new")
+    assert asked_for(keys, "made up").startswith("may be new")
 
 
 def test_a_kid_that_is_there_for_another_algorithm_is_looked_for_too() -> None:
@@ -592,9 +643,109 @@ def test_a_set_that_came_while_a_request_looked_is_not_missed() -> None:
     issuer.pass_(1)
     issuer.publish(OLD, NEW)
     assert found(keys, NEW) == ["new"]
-    newer = run(keys._upkeep.newer(before, issuer.now()))
+    newer = run(keys._upkeep.newer(before, issuer.now(), ("ES256", "new")))
     assert newer is not None
     assert [key.kid for key in newer.keys] == ["old", "new"]
+
+
+def test_a_known_key_does_not_wait_for_a_fetch_that_hangs() -> None:
+    """However long the timeout is: the set was fresh when the fetch began."""
+    issuer = Issuer()
+    keys = issuer.keys(lifetime=1, timeout=SOON_S)
+    keys.load()
+    issuer.let_go.clear()
+    for _ in range(30):
+        assert found(keys, OLD) == ["old"]
+        assert keys.held() is not None or keys.state().next_fetch == 0
+        issuer.pass_(0.1)
+    assert keys.state().status == "stale"
+    assert len(issuer.asked) == 2
+    issuer.let_go.set()
+    settled(keys)
+
+
+def test_a_known_key_waits_if_the_set_ended_before_anybody_asked() -> None:
+    """It may have been withdrawn since; and so for a set that must not be stale."""
+    for late, options in ((1.1, {}), (0.9, {"max_staleness": 0})):
+        issuer = Issuer()
+        keys = issuer.keys(lifetime=1, timeout=0.1, **options)
+        keys.load()
+        issuer.let_go.clear()
+        issuer.pass_(late)
+        began = time.monotonic()
+        if options:
+            assert found(keys, OLD) == ["old"]
+            issuer.pass_(0.2)
+            with pytest.raises(KeysUnavailable):
+                found(keys, OLD)
+        else:
+            assert found(keys, OLD) == ["old"]
+        assert time.monotonic() - began >= 0.05
+        issuer.let_go.set()
+        settled(keys)
+
+
+# Strangers, and an issuer that hangs
+
+
+def test_few_threads_wait_for_a_key_that_may_be_made_up() -> None:
+    """All of them for as long as a healthy issuer takes, and then one at a time."""
+    issuer = Issuer()
+    keys = issuer.keys(timeout=SOON_S)
+    keys.load()
+    issuer.pass_(1)
+    issuer.let_go.clear()
+    with ThreadPoolExecutor(8) as pool:
+        begun = time.monotonic()
+        asked = [pool.submit(asked_for, keys, f"made up {n}") for n in range(8)]
+        done, patient = wait(asked, timeout=1)
+        assert time.monotonic() - begun < 1.5
+        assert len(patient) == MOST_THREADS
+        assert {future.result() for future in done} == {"may be new; again in 30"}
+        more, seconds = timed(lambda: asked_for(keys, "another"))
+        assert more.startswith("may be new")
+        assert seconds < 0.2
+        issuer.let_go.set()
+        assert [future.result() for future in patient] == ["unknown"]
+
+
+def test_a_look_is_waited_for_from_its_beginning() -> None:
+    """Strangers who come one after the other hold a single thread no longer."""
+    issuer = Issuer()
+    keys = issuer.keys(timeout=SOON_S)
+    keys.load()
+    issuer.pass_(1)
+    issuer.let_go.clear()
+    begun = time.monotonic()
+    while time.monotonic() - begun < LOOK_S + 0.5:
+        asked_for(keys, "made up")
+    for number in range(20):
+        refused, seconds = timed(partial(asked_for, keys, f"made up {number}"))
+        assert refused.startswith("may be new")
+        assert seconds < 0.2
+    issuer.let_go.set()
+    settled(keys)
+
+
+def test_tasks_of_a_loop_may_wait_together() -> None:
+    issuer = Issuer()
+    keys = issuer.keys(timeout=SOON_S)
+    keys.load()
+    issuer.pass_(1)
+    issuer.let_go.clear()
+
+    async def scenario() -> list[int]:
+        header = {"alg": "ES256", "kid": "new"}
+        tasks = [asyncio.create_task(keys.resolve(header)) for _ in range(MOST_TASKS)]
+        await asyncio.sleep(2 * QUICK_LOOK_S)
+        assert not any(task.done() for task in tasks)
+        with pytest.raises(KeysUnavailable):
+            await keys.resolve({"alg": "ES256", "kid": "one too many"})
+        issuer.publish(NEW)
+        issuer.let_go.set()
+        return [len(await task) for task in tasks]
+
+    assert asyncio.run(scenario()) == [1] * MOST_TASKS
 
 
 # What operators see
