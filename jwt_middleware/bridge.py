@@ -110,7 +110,7 @@ async def ask(
 
 def holds_thread() -> bool:
     """Whether what waits here keeps a thread from other work, as under WSGI."""
-    return _under_run.get()
+    return _run_here.get() is not None
 
 
 def needs_loop(call: object) -> bool:
