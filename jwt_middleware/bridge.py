@@ -78,10 +78,10 @@ def _loopless(work: object) -> RuntimeError:
 
 
 def _would_block(work: Coroutine[Any, Any, Any]) -> RuntimeError:
-    *owner, name = getattr(work, "__qualname__", "it").split(".")
+    name = getattr(work, "__name__", "its twin")
     return RuntimeError(
         "this call has to wait, which would stop the event loop of this thread; "
-        f"in a coroutine write: await {'.'.join([*owner[-1:], name])}(...)"
+        f"in a coroutine, write instead: await {name}(...)"
     )
 
 

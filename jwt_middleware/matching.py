@@ -16,13 +16,15 @@ from .paths import (
     readings,
     twin,
 )
-from .request import NO_ROOTS, Request, Roots
+from .request import NO_ROOTS, Request, Roots, Strips
 from .rules import PUBLIC_METHODS, Rule, fold_rules, read_rules
 
 REMEMBERED = 1024
 """Requests whose rules are known; a stranger's paths drive out others, and no more."""
 LONGEST_REMEMBERED = 300
 """Characters of method and path."""
+NO_PATH = "/ "
+"""What a catch-all route of Quart is given if the path does not begin with the root."""
 SEVERAL_READINGS = re.compile(r"[?#]|[^\x00-\x7F]")
 """What has more than one reading in a path that is not ambiguous."""
 
@@ -98,6 +100,8 @@ def match(
     plain = below_root(path, roots) or "/"
     if is_ambiguous(plain, raw_path) or hides_root(path, roots):
         starts = [start for start in (path, plain, raw_path) if start]
+        if roots.strips == Strips.OR_NOTHING:
+            starts.append(NO_PATH)
         met = _met_by_all(rules, folded, method, readings(starts, roots.names))
         return _strict(rules, met) or (TOKEN_NEEDED,)
     met = _met(rules, method, plain)

@@ -82,6 +82,8 @@ def hides_root(path: str, roots: Roots) -> bool:
     """
     if roots.strips == Strips.AT_SLASH or below_root(path, roots) != path:
         return False
+    if roots.strips == Strips.OR_NOTHING:
+        return bool(roots.names)
     stems = [root.rstrip("/").lower() for root in roots.names if root.strip("/")]
     if roots.strips == Strips.AT_START:
         return path.lower().startswith(tuple(stems))

@@ -14,7 +14,9 @@ class Strips(IntEnum):
     """At the start of the path, if a slash follows or nothing."""
     AT_START = 2
     """At the start of the path, whatever follows."""
-    ANYWHERE = 3
+    OR_NOTHING = 3
+    """At the start, whatever follows; any other path is read as no path at all."""
+    ANYWHERE = 4
     """Anywhere; also what is assumed of an application that is not known."""
 
 

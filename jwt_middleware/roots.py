@@ -15,7 +15,7 @@ KNOWN = {
     "starlette": Strips.AT_SLASH,
     "fastapi": Strips.AT_SLASH,
     "django": Strips.AT_START,
-    "quart": Strips.AT_START,
+    "quart": Strips.OR_NOTHING,
     "blacksheep": Strips.AT_START,
 }
 """How frameworks strip a root, by their package."""

@@ -291,8 +291,8 @@ def test_djangos_root_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_known_router_strips_a_root_at_the_start_alone(
     path: str,
 ) -> None:
-    """Quart looks for no slash after the root, and not further inside the path."""
-    app = type("Quart", (), {"__module__": "quart.app", "__call__": None})()
+    """BlackSheep looks for no slash after the root, and not further inside the path."""
+    app = type("Application", (), {"__module__": "blacksheep.server.application"})()
     auth = authenticator(rules=RULES)
     scope = {"type": "http", "method": "GET", "path": path, "root_path": "/api"}
     request = ScopeRequest(scope, [], AppRoot.of(app))
@@ -300,6 +300,25 @@ def test_a_known_router_strips_a_root_at_the_start_alone(
     assert isinstance(decision, Reply)
     inside = ScopeRequest({**scope, "path": "/x/api/y"}, [], AppRoot.of(app))
     assert not isinstance(run(auth.decide(inside)), Reply)
+
+
+@pytest.mark.parametrize("scopes", [(), ("admin",)])
+def test_quart_reads_a_path_without_its_root_as_no_path(scopes: tuple[str]) -> None:
+    """A catch-all route then answers for every path."""
+    rules = (Rule("/posts/*", optional=True), Rule("/*", scopes=scopes))
+    auth = authenticator(rules=rules)
+    app = type("Quart", (), {"__module__": "quart.app"})()
+    scope = {"type": "http", "method": "GET", "path": "/posts/x", "root_path": "/api"}
+
+    def decide(path: str, token: str) -> object:
+        headers = [(b"authorization", b"Bearer " + token.encode())] if token else []
+        request = ScopeRequest({**scope, "path": path}, headers, AppRoot.of(app))
+        return run(auth.decide(request))
+
+    assert isinstance(decide("/posts/x", ""), Reply)
+    assert isinstance(decide("/posts/x", READER), Reply) == bool(scopes)
+    assert not isinstance(decide("/posts/x", ADMIN), Reply)
+    assert not isinstance(decide("/api/posts/x", ""), Reply)
 
 
 def test_wrappers_that_make_up_their_attributes_have_an_end() -> None:
