@@ -71,6 +71,8 @@ class MarksFile:
                 self.poll(replica)
                 if not self._give_back():
                     stop.wait(POLL_S)
+            while self._give_back():  # or new workers would wait for a process
+                pass  # that has ended
         finally:
             for seat in (self._reader, self._writer):  # a sick file is not written to
                 with seat.taken(math.inf):
