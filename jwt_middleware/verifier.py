@@ -13,11 +13,13 @@ from .errors import (
     TokenExpired,
     TokenNotYetValid,
     UnknownIssuer,
+    WrongType,
     shown,
 )
 from .jose import ensure_signed, read_jws
 from .origins import Origin, Origins
 from .pools import CHECKS
+from .refresh import TYPE as REFRESH_TYPE
 from .revocation import Revocations
 from .token import Token
 from .trust import TrustedIssuer
@@ -73,15 +75,18 @@ class Verifier:
         return _token(compact, claims)
 
     async def ensure_live(self, token: Token) -> None:
-        """Raise InvalidToken where *token* has ended since it was verified.
+        """Raise InvalidToken if *token* has ended since it was verified: it expired, it
+        was revoked, or its issuer has no key any more that its header may mean.
 
-        Raise RevocationsUnavailable where nobody can say.
+        Raise Unavailable if the store or the keys cannot be had.
         """
         if self.seconds_left(token) <= 0:
             raise TokenExpired(f"exp is {token.expires_at}")
         wait = self._revocations.ensure_live(token)
         if wait is not None:
             await wait
+        if "alg" in token.header:  # not in one that was made by hand
+            await self._issuers[token.issuer].resolve(token.header)
 
     def seconds_left(self, token: Token) -> float:
         """Until *token* expires, leeway included."""
@@ -103,6 +108,8 @@ class Verifier:
         """Take a token apart and check whose it is; its claims are not yet judged."""
         compact = read_jws(text, self._origins.headers)
         claims = read_json_object(compact.payload)
+        if compact.header.get("typ") == REFRESH_TYPE:
+            raise WrongType("a refresh token was sent; send the access token")
         issuer = self._issuer(claims)  # an unproved word, so it chooses among ours only
         origin = await self._signed(compact, issuer)
         self._revocations.note_issue(issuer.issuer, claims.get("iat"))
