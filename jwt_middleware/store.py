@@ -90,8 +90,9 @@ class MemoryStore:
             now = self._forget()
             if self._stands(name, now):
                 return False
-            if until > now:
-                self._set(name, at, until)
+            if until <= now:  # it was only asked
+                return True
+            self._set(name, at, until)
         self._watchers.call(name)
         return True
 
