@@ -22,6 +22,8 @@ from .kinds import foreign_marks
 from .options import LATEST_DATE
 
 STRINGS = ("iss", "sub", "jti", "sid", "client_id")
+REFRESH_TYPE = "refresh+jwt"
+"""The ``typ`` of our own refresh tokens."""
 ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "jwt"})
 REMEMBERED = 64
 """Values of ``typ``; there are two or three."""

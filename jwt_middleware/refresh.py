@@ -18,9 +18,9 @@ from typing import Any
 from .compact import MAX_LENGTH, base64url_encode, read_json_object, write_json
 from .errors import InvalidGrant, InvalidToken, TokenExpired, TokenNotYetValid
 from .jose import Key, sign_compact, verify_compact
-from .policy import Policy
+from .policy import REFRESH_TYPE, Policy
 
-TYPE = "refresh+jwt"
+TYPE = REFRESH_TYPE
 UNNUMBERED = -1
 """The number of a refresh token that an earlier version wrote without one."""
 WINDOW_USES = 128

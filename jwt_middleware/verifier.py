@@ -18,8 +18,8 @@ from .errors import (
 )
 from .jose import ensure_signed, read_jws
 from .origins import Origin, Origins
+from .policy import REFRESH_TYPE
 from .pools import CHECKS
-from .refresh import TYPE as REFRESH_TYPE
 from .revocation import Revocations
 from .token import Token
 from .trust import TrustedIssuer
