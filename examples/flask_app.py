@@ -14,17 +14,19 @@ token has expired.  A client that is no browser sends a header:
     curl -H "Authorization: Bearer $ACCESS_TOKEN" -X POST localhost:5000/logout
 
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
-restart and all workers sign alike; keep users and their hashes in a database, and
-count failed logins; set require_https=True, and tell Werkzeug of your proxy (ProxyFix);
-start it with gunicorn.  MemoryStore serves one process; SQLiteStore serves all workers
-of a machine, RedisStore all machines.
+restart and all workers sign alike; keep users and their hashes in a database; set
+require_https=True, and tell Werkzeug of your proxy (ProxyFix); start it with gunicorn.
+MemoryStore and LoginLimits serve one process; SQLiteStore serves all workers of
+a machine, RedisStore all machines.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
-from typing import Any
+from collections.abc import Mapping
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
@@ -38,6 +40,7 @@ from flask import (
     render_template,
     request,
 )
+from werkzeug.wrappers import Response as AnyResponse
 
 from jwt_middleware import (
     Authenticator,
@@ -52,12 +55,19 @@ from jwt_middleware.flask import (
     current_token,
     from_request,
     init_app,
+    require_token,
     requires,
     set_cookies,
 )
 from jwt_middleware.grants import read_refresh_request
 
+from .login_limits import HASHERS, WAIT_S, LoginLimits, LoginRefused
+
+logging.basicConfig()
+logging.getLogger("jwt_middleware").setLevel("INFO")  # why a request was refused
+
 HASHER = PasswordHasher()
+HASHING = threading.BoundedSemaphore(HASHERS)
 HASH = HASHER.hash("wonderland")
 SCOPES = {"alice": ("read", "admin"), "bob": ("read",)}
 NO_STORE = {"Cache-Control": "no-store"}
@@ -72,6 +82,7 @@ issuer = TokenIssuer(
     leeway=2,  # one machine has one clock; 30 is usual
     reuse_leeway=10,  # the parts of a page are asked for at once
 )
+limits = LoginLimits(window=float(os.environ.get("LOGIN_WINDOW", "300")))
 cookies = SessionCookies(issuer, transparent=True, same_site="Lax", login_path="/")
 auth = Authenticator(
     issuer.trusted(),
@@ -88,6 +99,7 @@ auth = Authenticator(
     store=store,
 )
 app = Flask(__name__, static_folder="page", static_url_path="/page")
+app.config["MAX_CONTENT_LENGTH"] = 65_536  # else a stranger's body fills the memory
 init_app(app, auth)
 
 
@@ -99,7 +111,7 @@ def protect(response: Response) -> Response:
 
 
 @app.get("/")
-def home() -> Any:
+def home() -> AnyResponse:
     return redirect("/account", 303) if current_token() else page()
 
 
@@ -116,7 +128,7 @@ def account() -> Response:
 
 
 @app.post("/login")
-def login() -> Any:
+def login() -> AnyResponse:
     cookies.ensure_own_page(from_request(request))
     name = find_user(request.form)
     if name is None:
@@ -145,21 +157,43 @@ def refresh_token() -> Response:
     return make_response(pair.as_dict(), NO_STORE)
 
 
-def find_user(sent: Any) -> str | None:
+def find_user(sent: Mapping[str, object]) -> str | None:
+    """Return the user's name, or None if the name or the password is wrong."""
     try:
         name, password = str(sent["name"]), str(sent["password"])
     except (KeyError, TypeError):
         abort(400, "write a name and a password")
+    if not HASHING.acquire(timeout=WAIT_S):
+        raise LoginRefused(503, "Too many logins at once. Try again.", 1)
+    try:
+        return name if is_user(name, password) else None
+    finally:
+        HASHING.release()
+
+
+def is_user(name: str, password: str) -> bool:
+    address = request.remote_addr or ""
+    limits.count(name, address)
     try:  # for anyone, so that time does not tell who is known
         HASHER.verify(HASH, password.encode("utf-8", "replace"))
     except VerifyMismatchError:
-        return None
-    return name if name in SCOPES else None
+        return False
+    if name not in SCOPES:
+        return False
+    limits.forget(name, address)
+    return True
+
+
+@app.errorhandler(LoginRefused)
+def refuse_login(error: LoginRefused) -> Response:
+    response = page(str(error), error.status)
+    response.headers.update(error.headers)
+    return response
 
 
 @app.get("/me")
 def me() -> Response:
-    user = known_user()
+    user = require_token()
     return jsonify(user=user.subject, scopes=sorted(user.scopes))
 
 
@@ -176,24 +210,19 @@ def password() -> Response:
 
 
 @app.post("/logout")
-def logout() -> Any:
-    issuer.end_session(known_user()["sid"])
+def logout() -> AnyResponse:
+    issuer.end_session(require_token()["sid"])
     return logged_out()
 
 
 @app.post("/logout/everywhere")
-def logout_everywhere() -> Any:
-    auth.revoke_subject(known_user()["sub"])
+def logout_everywhere() -> AnyResponse:
+    auth.revoke_subject(require_token()["sub"])
     return logged_out()
 
 
-def logged_out() -> Any:
+def logged_out() -> AnyResponse:
     return set_cookies(redirect("/", 303), cookies.clear())
-
-
-def known_user() -> Any:
-    """Whom the lock let in: not None behind any rule but a public one."""
-    return current_token()
 
 
 @app.get("/.well-known/jwks.json")
@@ -203,4 +232,4 @@ def jwks() -> Response:
 
 if __name__ == "__main__":
     print(__doc__)
-    app.run(host="127.0.0.1", port=5000)
+    app.run(host="127.0.0.1", port=int(os.environ.get("PORT", "5000")))

@@ -26,6 +26,7 @@ require_https=True, and tell uvicorn of your proxy (--proxy-headers).
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 
@@ -39,8 +40,24 @@ from starlette.routing import Route
 from jwt_middleware import Authenticator, AuthError, RemoteKeys, Rule, TrustedIssuer
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.fetch import Fetcher
+from jwt_middleware.starlette import require_token
 
-ISSUER, AUDIENCE = os.environ["ISSUER"], os.environ["AUDIENCE"]
+logging.basicConfig()
+logging.getLogger("jwt_middleware").setLevel("INFO")  # why a request was refused
+
+
+def setting(name: str, example: str) -> str:
+    """Return what the environment sets *name* to, or end with a line to write."""
+    value = os.environ.get(name)
+    if not value:
+        raise SystemExit(
+            f"{name} is not set; write, for instance: export {name}={example}"
+        )
+    return value
+
+
+ISSUER = setting("ISSUER", "https://login.example.com")
+AUDIENCE = setting("AUDIENCE", "https://api.example.com")
 
 # Plain http is for an issuer on this machine, to try it out; leave the fetcher away.
 keys = RemoteKeys.from_issuer(ISSUER, fetcher=Fetcher(loopback_http=True))
@@ -67,8 +84,8 @@ async def ready(request: Request) -> Response:
 
 
 async def me(request: Request) -> Response:
-    user = {"user": request.user.subject, "scopes": sorted(request.user.scopes)}
-    return JSONResponse(user)
+    user = require_token(request)
+    return JSONResponse({"user": user.subject, "scopes": sorted(user.scopes)})
 
 
 async def reports(request: Request) -> Response:
@@ -87,4 +104,4 @@ app = Starlette(
 
 if __name__ == "__main__":
     print(__doc__)
-    uvicorn.run(app, host="127.0.0.1", port=8000)
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

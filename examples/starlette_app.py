@@ -14,23 +14,24 @@ The page is in the folder `page`.  A client that is no browser sends a header:
     curl -H "Authorization: Bearer $ACCESS_TOKEN" -X POST localhost:8000/logout
 
 For production: read the key from a secret (Key.from_pem), so that tokens survive a
-restart and all workers sign alike; keep users and their hashes in a database, and
-count failed logins; set require_https=True, and tell uvicorn of your proxy
-(--proxy-headers).  MemoryStore serves one process; SQLiteStore serves all workers of a
-machine, RedisStore all of them.
+restart and all workers sign alike; keep users and their hashes in a database; set
+require_https=True, and tell uvicorn of your proxy (--proxy-headers).  MemoryStore and
+LoginLimits serve one process; SQLiteStore serves all workers of a machine, RedisStore
+all machines.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
 
 import uvicorn
+from anyio import CapacityLimiter, fail_after, to_thread
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -49,10 +50,22 @@ from jwt_middleware import (
     TokenPair,
 )
 from jwt_middleware.grants import read_refresh_request
-from jwt_middleware.starlette import from_request, init_app, requires, set_cookies
+from jwt_middleware.starlette import (
+    from_request,
+    init_app,
+    require_token,
+    requires,
+    set_cookies,
+)
+
+from .login_limits import HASHERS, WAIT_S, LoginLimits, LoginRefused
+
+logging.basicConfig()
+logging.getLogger("jwt_middleware").setLevel("INFO")  # why a request was refused
 
 PAGE = Path(__file__).parent / "page"
 HASHER = PasswordHasher()
+HASHING = CapacityLimiter(HASHERS)
 HASH = HASHER.hash("wonderland")
 SCOPES = {"alice": ("read", "admin"), "bob": ("read",)}
 POLICY = {"Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"}
@@ -68,6 +81,7 @@ issuer = TokenIssuer(
     leeway=2,  # one machine has one clock; 30 is usual
     reuse_leeway=10,  # two tabs may renew at once
 )
+limits = LoginLimits(window=float(os.environ.get("LOGIN_WINDOW", "300")))
 cookies = SessionCookies(issuer)
 auth = Authenticator(
     issuer.trusted(),
@@ -141,21 +155,36 @@ async def log_in(request: Request) -> TokenPair:
         name, password = str(sent["name"]), str(sent["password"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise HTTPException(400, "write a name and a password") from None
-    if not await run_in_threadpool(is_user, name, password):
+    address = request.client.host if request.client else ""
+    try:
+        with fail_after(WAIT_S):  # it bounds the wait for HASHING, not the hashing
+            is_known = await to_thread.run_sync(
+                is_user, name, password, address, limiter=HASHING
+            )
+    except TimeoutError:
+        told = "Too many logins at once. Try again."
+        raise HTTPException(503, told, {"Retry-After": "1"}) from None
+    except LoginRefused as error:
+        raise HTTPException(error.status, str(error), error.headers) from None
+    if not is_known:
         raise HTTPException(403, "wrong name or password")
     return await issuer.aissue(name, scope=SCOPES[name])
 
 
-def is_user(name: str, password: str) -> bool:
+def is_user(name: str, password: str, address: str) -> bool:
+    limits.count(name, address)
     try:  # for anyone, so that time does not tell who is known
         HASHER.verify(HASH, password.encode("utf-8", "replace"))
     except VerifyMismatchError:
         return False
-    return name in SCOPES
+    if name not in SCOPES:
+        return False
+    limits.forget(name, address)
+    return True
 
 
 async def me(request: Request) -> Response:
-    user = request.user
+    user = require_token(request)
     seconds = round(user.expires_at - time.time())
     told = {"user": user.subject, "scopes": sorted(user.scopes), "expires_in": seconds}
     return JSONResponse(told, headers=NO_STORE)
@@ -172,18 +201,18 @@ async def password(request: Request) -> Response:
 
 
 async def logout(request: Request) -> Response:
-    await issuer.aend_session(request.user["sid"])
+    await issuer.aend_session(require_token(request)["sid"])
     return signed_out()
 
 
 async def logout_everywhere(request: Request) -> Response:
-    await auth.arevoke_subject(request.user.subject)
+    await auth.arevoke_subject(require_token(request)["sub"])
     return signed_out()
 
 
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
-    await websocket.send_text(f"hello, {websocket.user.subject}")
+    await websocket.send_text(f"hello, {require_token(websocket).subject}")
     async for text in websocket.iter_text():
         await websocket.send_text(text)
 
@@ -205,9 +234,10 @@ app = Starlette(
         Route("/logout/everywhere", logout_everywhere, methods=["POST"]),
         WebSocketRoute("/ws", echo),
     ],
+    max_body_size=65_536,  # else a stranger's body fills the memory
 )
 init_app(app, auth)
 
 if __name__ == "__main__":
     print(__doc__)
-    uvicorn.run(app, host="127.0.0.1", port=8000)
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 30
@@ -24,6 +25,17 @@ def serving(
     ``{fd}`` in *command* becomes the socket's number.  It listens before the server
     starts, so nobody has to wait: a connection is queued until it is served.
     """
+    with running(*command, environment=environment) as (port, _):
+        yield port
+
+
+@contextmanager
+def running(
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    stderr: IO[bytes] | int = subprocess.DEVNULL,
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Do what `serving` does, and yield the port and the process of the server."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         fd = listening.fileno()
         process = subprocess.Popen(
@@ -36,10 +48,10 @@ def serving(
             env={**os.environ, **(environment or {})},
             pass_fds=(fd,),
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
         )
         try:
-            yield listening.getsockname()[1]
+            yield listening.getsockname()[1], process
             assert process.poll() is None, f"{command[0]} ended by itself"
         finally:
             process.terminate()
