@@ -32,7 +32,8 @@ class ScopeRequest(Request):
 
     @property
     def method(self) -> str:
-        method: str = "GET" if self.is_handshake else self._scope["method"]
+        scope = self._scope
+        method: str = "GET" if scope["type"] == "websocket" else scope["method"]
         return method.upper()
 
     @property
@@ -51,7 +52,7 @@ class ScopeRequest(Request):
 
     @property
     def roots(self) -> Roots:
-        root = self._scope.get("root_path")
+        root = self._scope.get("root_path") or ""
         if not root and not self._app_root.name:  # as mostly
             return NO_ROOTS
         return self._app_root.beside(root)
@@ -59,7 +60,8 @@ class ScopeRequest(Request):
     @property
     def raw_path(self) -> str:
         raw_path: bytes = self._scope.get("raw_path") or b""
-        return raw_path.decode("latin-1").partition("?")[0]
+        text = raw_path.decode("latin-1")
+        return text.partition("?")[0] if "?" in text else text
 
     @property
     def is_handshake(self) -> bool:

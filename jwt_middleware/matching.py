@@ -66,8 +66,11 @@ class Rules:
         if not isinstance(error, NoCredentials) or request.method in PUBLIC_METHODS:
             return ""
         plain = below_root(request.whole_path, request.roots) or "/"
-        rule = _first(self._rules, PUBLIC_METHODS[0], plain)
-        if rule is None or not rule.public or rule.methods:
+        position = _position(self._rules, PUBLIC_METHODS[0], plain)
+        if position is None:
+            return ""
+        rule = self._rules[position]
+        if not rule.public or rule.methods:
             return ""
         return (
             f"; Rule({rule.path!r}, public=True) admits GET and HEAD; "
@@ -98,19 +101,21 @@ def match(
     folded = fold_rules(rules) if folded is None else folded
     ensure_short(path)
     plain = below_root(path, roots) or "/"
-    if is_ambiguous(plain, raw_path) or hides_root(path, roots):
+    if is_ambiguous(plain, raw_path) or (roots.names and hides_root(path, roots)):
         starts = [start for start in (path, plain, raw_path) if start]
         if roots.strips == Strips.OR_NOTHING:
             starts.append(NO_PATH)
         met = _met_by_all(rules, folded, method, readings(starts, roots.names))
         return _strict(rules, met) or (TOKEN_NEEDED,)
     met = _met(rules, method, plain)
+    own = None
+    if met and rules[met[0]].covers(method, plain):
+        own = rules[met[0]]
     if roots.names or SEVERAL_READINGS.search(plain):
         paths = readings(*_starts(plain, path, roots))
         met += _met_by_all(rules, folded, method, paths)
     elif folded is not rules or fold(plain) != plain:
         met += _met(folded, method, fold(plain))
-    own = _first(rules, method, plain)
     others = [rule for rule in _strict(rules, met) if not rule.covers(method, plain)]
     return (own, *others) if own is not None else others or (TOKEN_NEEDED,)
 
@@ -149,11 +154,10 @@ def _met(rules: Sequence[Rule], method: str, path: str) -> list[int]:
 
 
 def _position(rules: Sequence[Rule], method: str, path: str) -> int | None:
-    return next((i for i, r in enumerate(rules) if r.covers(method, path)), None)
-
-
-def _first(rules: Sequence[Rule], method: str, path: str) -> Rule | None:
-    return next((rule for rule in rules if rule.covers(method, path)), None)
+    for position, rule in enumerate(rules):  # faster than a generator
+        if rule.covers(method, path):
+            return position
+    return None
 
 
 def _strict(rules: Sequence[Rule], met: Iterable[int]) -> Sequence[Rule]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .request import NO_ROOTS, Roots, Strips
+from .request import Roots, Strips
 
 MAX_WRAPPERS = 32
 """Applications inside one another that are looked at: if an attribute is made up on
@@ -29,14 +29,14 @@ class AppRoot:
     """The root that the application sets in place of the server's."""
     strips: Strips = Strips.ANYWHERE
 
-    def beside(self, root: str | None) -> Roots:
-        """Return the roots of a request for which the server reports *root*."""
-        name = self.name or root
-        if not name:
-            return NO_ROOTS
-        if root in (None, "", name):
-            return Roots((name,), self.strips)
-        return Roots((name, root), self.strips)
+    def beside(self, root: str) -> Roots:
+        """Return the roots of a request for which the server reports *root*.
+
+        Either the application or the server has a root.
+        """
+        if self.name and root and root != self.name:
+            return Roots((self.name, root), self.strips)
+        return Roots((self.name or root,), self.strips)
 
     @classmethod
     def of(cls, app: object) -> AppRoot:

@@ -11,10 +11,7 @@ from itertools import combinations
 
 from .errors import InsufficientScope, NoCredentials
 from .options import SCOPE, read_flag, read_parts, read_words
-from .paths import (
-    fold,
-    is_ambiguous,
-)
+from .paths import fold, is_ambiguous
 from .token import Token
 
 logger = logging.getLogger("jwt_middleware")
@@ -39,9 +36,8 @@ class Rule:
     *path* is exact, or a prefix of whole segments with ``/*`` at its end.  It is
     matched against the server's decoded path, never against a header.  *methods*
     left empty means every method, and GET and HEAD if the rule is *public*; GET
-    includes HEAD.  A *public* path asks for no
-    token and reads none; an *optional* one reads a token if it is there, and
-    refuses a bad one.  *scopes* are all needed.
+    includes HEAD.  A *public* path asks for no token and reads none; an *optional*
+    one reads a token if it is there, and refuses a bad one.  *scopes* are all needed.
 
     The first rule that covers a request applies; where none does, a token is
     needed.  Raises ValueError for what could never match or contradicts itself.
@@ -76,13 +72,13 @@ class Rule:
 
     def covers(self, method: str, path: str) -> bool:
         """Whether the rule is about *method* on *path*, read literally."""
-        methods = self.methods or self._default_methods
-        is_head_of_get = method == "HEAD" and "GET" in methods
-        if methods and method not in methods and not is_head_of_get:
+        own = self.path
+        if path != own and not (own[-2:] == "/*" and path.startswith(own[:-1])):
             return False
-        if self.path.endswith("/*"):
-            return path.startswith(self.path[:-1])
-        return path == self.path
+        methods = self.methods or self._default_methods
+        return (
+            not methods or method in methods or (method == "HEAD" and "GET" in methods)
+        )
 
     def shadows(self, other: Rule) -> bool:
         """Whether no request is left to *other* that this rule does not cover."""

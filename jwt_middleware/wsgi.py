@@ -113,21 +113,22 @@ class EnvironRequest(Request):
 
     @property
     def whole_path(self) -> str:
-        environ = self._environ
-        root = environ.get("SCRIPT_NAME")
-        path = environ.get("PATH_INFO", "")
-        return _decoded(root + path if root else path)
+        path: str = self._environ.get("PATH_INFO", "")
+        if root := self._environ.get("SCRIPT_NAME"):
+            path = root + path
+        return path if path.isascii() else _decoded(path)
 
     @property
     def roots(self) -> Roots:
         root = self._environ.get("SCRIPT_NAME")
-        return Roots((_decoded(root),)) if root else NO_ROOTS
+        return _roots(root) if root else NO_ROOTS
 
     @property
     def raw_path(self) -> str:
         """Not in PEP 3333: gunicorn and werkzeug say RAW_URI, uWSGI REQUEST_URI."""
-        uri = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI") or ""
-        return str(uri).partition("?")[0]
+        environ = self._environ
+        uri: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+        return uri.partition("?")[0] if "?" in uri else uri
 
     @property
     def is_handshake(self) -> bool:
@@ -191,6 +192,12 @@ def _is_of_server(parts: Iterable[bytes], environ: WSGIEnvironment) -> bool:
     return hasattr(parts, "read") or (
         isinstance(wrapper, type) and isinstance(parts, wrapper)
     )
+
+
+@lru_cache
+def _roots(root: str) -> Roots:
+    """Return what an application may strip whose ``SCRIPT_NAME`` is *root*."""
+    return Roots((_decoded(root),))
 
 
 def send_reply(

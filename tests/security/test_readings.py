@@ -115,6 +115,51 @@ def test_an_ordinary_path_stays_public(guarded: Door, path: str) -> None:
     assert answer.status == 200
 
 
+@pytest.mark.parametrize("rule", ["/Admin/*", "/ADMIN/*", "/\uff41dmin/*"])
+@pytest.mark.parametrize("path", ["/admin/purge", "/Admin/purge", "/aDmIn"])
+def test_the_letter_case_of_a_rule_does_not_matter_either(
+    door: Door, rule: str, path: str
+) -> None:
+    """A router that ignores case serves a route in capitals for a lower-case path."""
+    rules = (Rule(rule, scopes=("admin",)), Rule("/*", optional=True))
+    guarded = door.behind(authenticator(rules=rules))
+    assert guarded.get(path).status == 401
+    assert guarded.get(path, bearer=READER).status == 403
+    assert guarded.get(path, bearer=ADMIN).entered
+
+
+def test_a_public_rule_stays_one_for_its_own_letter_case(door: Door) -> None:
+    rules = (Rule("/Docs/*", public=True), Rule("/*", scopes=("read",)))
+    guarded = door.behind(authenticator(rules=rules))
+    assert guarded.get("/Docs/Index.html").entered
+    assert guarded.get("/docs/Index.html").status == 401
+
+
+def test_a_path_with_its_root_is_held_to_the_rule_of_both(door: Door) -> None:
+    """Some applications ignore the root, and their routes begin with it."""
+    rules = (
+        Rule("/api/admin/*", scopes=("admin",)),
+        Rule("/health", public=True),
+        Rule("/*", scopes=("read",)),
+    )
+    guarded = door.behind(authenticator(rules=rules))
+    assert guarded.get("/admin/x", root="/api", bearer=READER).status == 403
+    assert guarded.get("/x", root="/api", bearer=READER).entered
+    assert guarded.get("/health", root="/api").entered
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("path", ["/apple-touch-icon.png", "/static/app.js", "/app/x"])
+def test_a_path_that_only_resembles_the_root_stays_public(path: str) -> None:
+    """FastAPI strips a root before a slash alone: the proxy has stripped it here."""
+    inner = FastAPI(root_path="/app")
+    for route in ("/apple-touch-icon.png", "/static/app.js", "/x"):
+        inner.add_api_route(route, lambda: "in")
+    rules = (Rule("/*", public=True),)
+    app = JWTMiddleware(inner, authenticator(rules=rules))
+    assert TestClient(app).get(path).text == '"in"'
+
+
 def test_a_path_that_can_be_read_in_too_many_ways_is_refused(guarded: Door) -> None:
     answer = guarded.get("/a/;/%2e\\..//" * 9, bearer=ADMIN)
     assert (answer.status, answer.entered) == (400, False)
