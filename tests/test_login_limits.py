@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
+import logging
 import re
 import socket
 import time
@@ -11,11 +13,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from starlette.testclient import TestClient
 
-from examples import flask_app, starlette_app
 from examples.login_limits import HASHERS, LoginLimits, LoginRefused
 
 from .servers import TIMEOUT_S, running, serving
@@ -48,6 +50,25 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def flask_app(keep_level: None) -> ModuleType:
+    return importlib.import_module("examples.flask_app")
+
+
+@pytest.fixture
+def starlette_app(keep_level: None) -> ModuleType:
+    return importlib.import_module("examples.starlette_app")
+
+
+@pytest.fixture
+def keep_level() -> Iterator[None]:
+    """The examples set the level of the package's logger, for the whole process."""
+    logger = logging.getLogger("jwt_middleware")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -211,20 +232,25 @@ def test_the_sixth_wrong_login_gets_429_and_later_the_right_one_works(
         assert post_login(port, "alice", "wonderland").status == 200
 
 
-@EACH
-def test_a_browsers_wrong_logins_are_counted_too(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_wrong_logins_of_a_form_are_counted_and_the_page_says_so(
+    flask_app: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (flask_app, starlette_app):
-        monkeypatch.setattr(module, "limits", LoginLimits())
-    sent = {"name": "alice", "password": "wrong"}
+    monkeypatch.setattr(flask_app, "limits", LoginLimits())
+    client, sent = flask_app.app.test_client(), {"name": "alice", "password": "wrong"}
+    answers = [client.post("/login", data=sent) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429]
+    assert "Too many wrong logins. Try again later." in answers[-1].text
+    assert '<form class="card" method="post" action="/login">' in answers[-1].text
 
-    def log_in() -> int:
-        if name == "flask":
-            return flask_app.app.test_client().post("/login", data=sent).status_code
-        return starlette_client().post("/login", json=sent).status_code
 
-    assert [log_in() for _ in range(6)] == [403] * 5 + [429]
+def test_wrong_logins_of_a_script_are_counted(
+    starlette_app: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starlette_app, "limits", LoginLimits())
+    client, sent = TestClient(starlette_app.app), {"name": "alice", "password": "x"}
+    answers = [client.post("/login", json=sent) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429]
+    assert answers[-1].text == "Too many wrong logins. Try again later."
 
 
 @EACH
@@ -251,6 +277,7 @@ def peak_mib(pid: int) -> int:
 
 
 def test_flask_answers_503_while_all_hashers_are_busy(
+    flask_app: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(flask_app, "WAIT_S", 0.01)
@@ -269,12 +296,13 @@ def test_flask_answers_503_while_all_hashers_are_busy(
 
 
 def test_starlette_answers_503_while_all_hashers_are_busy(
+    starlette_app: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(starlette_app, "WAIT_S", 0.01)
     sent = {"name": "bob", "password": "wonderland"}
     hashing, borrowers = starlette_app.HASHING, [object() for _ in range(HASHERS)]
-    with starlette_client() as client:
+    with TestClient(starlette_app.app) as client:
         assert client.portal is not None
         for borrower in borrowers:
             client.portal.call(hashing.acquire_on_behalf_of, borrower)
@@ -285,10 +313,6 @@ def test_starlette_answers_503_while_all_hashers_are_busy(
             for borrower in borrowers:
                 client.portal.call(hashing.release_on_behalf_of, borrower)
         assert client.post("/token", json=sent).status_code == 200
-
-
-def starlette_client() -> TestClient:
-    return TestClient(starlette_app.app)
 
 
 # Bodies

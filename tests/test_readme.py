@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import re
 import time
 import tomllib
@@ -60,10 +61,12 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         "SECRET": "0123456789abcdef" * 2,
         "FOLDER": tmp_path_factory.mktemp("readme"),
     }
-    after = []
+    after, logger = [], logging.getLogger("jwt_middleware")
+    level = logger.level
     for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102
         after.append(dict(names))
+    logger.setLevel(level)  # a block sets it, for the whole process
     assert len(after) >= 10
     # There is no such issuer to ask.
     for names in after:
@@ -90,6 +93,23 @@ def test_the_starlette_application_lets_in_who_has_a_token(
         b'{"error_description": "An access token is required."}',
     )
     assert ask(blocks[1]["app"], "/me", pair.access_token) == (200, b'{"user":"alice"}')
+
+
+def test_the_log_says_why_a_token_was_refused(
+    blocks: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = TokenIssuer(
+        "https://login.example.com",
+        audience="https://api.example.com",
+        key=PRIVATE,
+        now=lambda: 1e9,
+    )
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        assert ask(blocks[1]["app"], "/me", old.issue("alice").access_token)[0] == 401
+    shown = re.search(r"^INFO:jwt_middleware:(.*)$", TEXT, re.MULTILINE)
+    assert shown is not None
+    told = caplog.messages[-1]
+    assert re.sub(r"\d+", "0", told) == re.sub(r"\d+", "0", shown[1])
 
 
 def test_a_revoked_token_is_known_as_such(blocks: list[dict[str, Any]]) -> None:
