@@ -1,4 +1,6 @@
-"""A Flask application that logs its own users in.  Copy it, change ten lines.
+"""A Flask application that logs its own users in.
+
+Copy it with login_limits.py, and change ten lines.
 
     python -m examples.flask_app        serves http://localhost:5000
 

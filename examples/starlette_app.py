@@ -1,4 +1,6 @@
-"""A Starlette application that logs its own users in.  Copy it, change ten lines.
+"""A Starlette application that logs its own users in.
+
+Copy it with login_limits.py, and change ten lines.
 
     python -m examples.starlette_app        serves http://localhost:8000
 

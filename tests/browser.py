@@ -30,7 +30,7 @@ SHOWN = """([selector, timeout]) => new Promise((done, fail) => {
     };
     look();
 })"""
-REFUSAL = re.compile(r"Failed to load resource: .* status of 40[0134] ")
+REFUSAL = re.compile(r"Failed to load resource: .* status of 4(0[0134]|29) ")
 """What the console says of an answer that the page expects."""
 
 

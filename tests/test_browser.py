@@ -212,6 +212,16 @@ def test_a_wrong_password_is_told_beside_the_form(visit: Visit) -> None:
     assert tab.locator("#wrong").is_hidden()
 
 
+def test_too_many_wrong_passwords_are_told_beside_the_form(visit: Visit) -> None:
+    tab = visit().open()
+    for _ in range(6):
+        with tab.expect_response("**/login") as answer:
+            fill_in(tab, "mallory", "wrong")
+    assert answer.value.status == 429
+    told = "Too many wrong logins. Try again later."
+    tab.locator("#wrong", has_text=told).wait_for()
+
+
 def test_the_browser_keeps_both_cookies_and_shows_no_script_any(visit: Visit) -> None:
     visitor = visit()
     tab = visitor.open()
