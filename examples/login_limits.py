@@ -37,11 +37,11 @@ class LoginRefused(Exception):
 class LoginLimits:
     """Count wrong logins: *per_name* for one name and address, *per_address* for all.
 
-    The counters end *window* seconds after the first wrong login.  A login that is
-    refused is not counted, and another address has counters of its own, so nobody can
-    lock a user out for ever.  When there are *most* counters, the oldest is dropped.
-    A guesser who has thousands of addresses is not stopped by this: that takes
-    a second factor.
+    The counters end *window* seconds after the first wrong login, and refused logins
+    do not prolong them.  Each address has counters of its own, so a stranger can keep
+    a user out only from the user's own address.  When there are *most* counters, the
+    oldest is dropped.  A guesser who has thousands of addresses is not stopped by this:
+    that takes a second factor.
     """
 
     def __init__(
