@@ -84,7 +84,10 @@ def test_a_slow_signature_is_checked_at_once_while_the_store_hangs(
     issuer = TokenIssuer(
         "https://own.example", audience="api", key=Key.generate(), store=store
     )
+    released.set()  # a login asks the store too
     refresh_token = issuer.issue("alice").refresh_token or ""
+    released.clear()
+    store.begun = 0
 
     async def main() -> None:
         async with anyio.create_task_group() as group:

@@ -51,10 +51,11 @@ def ports() -> Iterator[tuple[int, int]]:
         environment = {
             "SERVED_KEY": json.dumps(KEY.to_jwk(private=True)),
             "SERVED_REDIS": server.url,
-            "SERVED_TOKEN": ISSUER.issue("before the fork").access_token,
         }
+        # uvicorn imports the application in a running event loop, and starts no fork.
+        before = {"SERVED_TOKEN": ISSUER.issue("before the fork").access_token}
         with (
-            serving(*GUNICORN, environment=environment) as gunicorn,
+            serving(*GUNICORN, environment=environment | before) as gunicorn,
             serving(*UVICORN, environment=environment) as uvicorn,
         ):
             opened = gunicorn, uvicorn
