@@ -231,11 +231,10 @@ class Replica:
 
     async def _catch_up(self) -> None:
         """Have the feed read what is new.  One caller does so, for all who wait."""
+        mine = _CatchingUp(self.clock() + CATCH_UP_S)
         with self._lock:
-            current = self._catching_up
-            if current is None:
-                mine = self._catching_up = _CatchingUp(self.clock() + CATCH_UP_S)
-        if current is not None:
+            current = self._catching_up = self._catching_up or mine
+        if current is not mine:
             await current.ended.wait(max(0.0, current.until - self.clock()))
             return
         try:
