@@ -16,6 +16,7 @@ from .errors import AuthError
 from .options import read_flag
 from .roots import AppRoot
 from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
+from .tracebacks import drop_frames
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -73,8 +74,7 @@ class JWTMiddleware:
         headers = scope.get("headers", ())
         if type(headers) is not list:  # an iterable, which perhaps can be read once
             headers = scope["headers"] = list(headers)
-        # A copy: routers and inner middleware change the scope.
-        request = ScopeRequest({**scope}, headers, self._app_root)
+        request = ScopeRequest({**scope}, headers, self._app_root)  # routers change it
         decision = await self.auth.decide(request)
         if isinstance(decision, Reply):
             await send_reply(decision, scope, receive, send)
@@ -91,6 +91,7 @@ class JWTMiddleware:
             await app(scope, exchange.receive, exchange.send)
         except AuthError as error:
             if exchange.has_begun:
+                drop_frames(error)
                 raise
             reply = self.auth.refuse(error, request)
             await send_reply(reply, scope, exchange.receive_connect, send)

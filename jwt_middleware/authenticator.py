@@ -39,6 +39,7 @@ from .revoking import Revoking
 from .rules import Rule
 from .store import Store
 from .token import Token
+from .tracebacks import MEANT, drop_frames
 from .trust import TrustedIssuer, read_issuers
 from .verifier import Verifier
 
@@ -110,14 +111,22 @@ class Authenticator(Revoking):
         Raises `AuthError`; also for a sender-constrained token, since nothing here
         shows that the sender holds its key.
         """
-        return run(self.aauthenticate(token))
+        try:
+            return run(self.aauthenticate(token))
+        except MEANT as error:
+            drop_frames(error)
+            raise
 
     async def aauthenticate(self, token: str) -> Token:
         """Verify like `authenticate`, with a store that may need an event loop."""
-        if not isinstance(token, str):
-            raise MalformedToken(f"{type(token).__name__} is no text")
-        verified = await self._verifier.verify(token)
-        ensure_unbound(verified)
+        try:
+            if not isinstance(token, str):
+                raise MalformedToken(f"{type(token).__name__} is no text")
+            verified = await self._verifier.verify(token)
+            ensure_unbound(verified)
+        except MEANT as error:
+            drop_frames(error)
+            raise
         return verified
 
     async def ensure_live(self, token: Token) -> None:

@@ -58,6 +58,17 @@ def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def redirect_to(path: str, added: Iterable[tuple[str, str]]) -> Reply:
+    """Return the reply that has a browser open *path* instead, with *added* headers."""
+    headers = [
+        ("Location", path),
+        ("Content-Type", "text/plain"),
+        ("Content-Length", "0"),
+        ("Cache-Control", "no-store"),
+    ]
+    return Reply(HTTPStatus.SEE_OTHER, (*headers, *added), b"")
+
+
 def reply_to(error: AuthError, schemes: tuple[str, ...], realm: str) -> Reply:
     """The reply that tells the client of *error*, and of no more than it says."""
     kind = type(error)

@@ -23,6 +23,7 @@ from .renewal import is_for_caches
 from .request import Request
 from .requirement import Requirement, no_middleware
 from .token import KEY, Token
+from .tracebacks import drop_frames
 from .wsgi import EnvironRequest, JWTMiddleware, send_reply
 
 if TYPE_CHECKING:
@@ -165,7 +166,11 @@ class _FlaskMiddleware(JWTMiddleware):
             before = self._flask.before_request_funcs.values()
             check_guards([*views.values(), *chain(*before)])
             self._checked = len(views)
-        return super().__call__(environ, start_response)
+        try:
+            return super().__call__(environ, start_response)
+        except AuthError as error:
+            drop_frames(error)
+            raise
 
     def refuse(
         self, reply: Reply, environ: WSGIEnvironment, start_response: StartResponse

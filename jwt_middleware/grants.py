@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from .errors import InvalidTokenRequest, UnsupportedGrantType, shown
+from .tracebacks import shows_no_token
 
 FORM = "application/x-www-form-urlencoded"
 MOST_OCTETS = 65_536
@@ -23,6 +24,7 @@ class RefreshRequest(NamedTuple):
         return f"<{type(self).__name__}>"
 
 
+@shows_no_token
 def read_refresh_request(content_type: str, body: bytes) -> RefreshRequest:
     """Read the body of a POST to a token endpoint.
 
@@ -48,8 +50,8 @@ def _read_form(body: bytes) -> dict[str, str]:
         raise InvalidTokenRequest(f"{len(body)} octets")
     try:
         pairs = parse_qsl(body.decode("ascii"), max_num_fields=MOST_FIELDS)
-    except ValueError as error:
-        raise InvalidTokenRequest("no form") from error
+    except ValueError:  # which holds the body
+        raise InvalidTokenRequest("no form") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise InvalidTokenRequest("a field stands twice")

@@ -26,6 +26,7 @@ from .pair import TokenPair
 from .refresh import Grant
 from .sessions import Sessions, read_limits, read_whole
 from .store import Store
+from .tracebacks import shows_no_token
 from .trust import MOST_LEEWAY, TrustedIssuer
 
 LONGEST_ACCESS = 86400
@@ -141,6 +142,7 @@ class TokenIssuer:
         grant = await self._sessions.begin(subject, scopes, added)
         return self._pair(grant, scopes)
 
+    @shows_no_token
     def refresh(
         self, refresh_token: str, *, scope: str | Iterable[str] | None = None
     ) -> TokenPair:
@@ -153,6 +155,7 @@ class TokenIssuer:
         """
         return run(self.arefresh(refresh_token, scope=scope))
 
+    @shows_no_token
     async def arefresh(
         self, refresh_token: str, *, scope: str | Iterable[str] | None = None
     ) -> TokenPair:
@@ -161,6 +164,7 @@ class TokenIssuer:
         scopes = _read_less(scope, grant.scopes)
         return self._pair(await self._sessions.use(grant), scopes)
 
+    @shows_no_token
     async def apeek(
         self, refresh_token: str, *, beside: str | None = None
     ) -> TokenPair:
@@ -176,6 +180,7 @@ class TokenIssuer:
         await self._sessions.ensure_unused(grant)
         return self._pair(grant, grant.scopes)
 
+    @shows_no_token
     async def arenew(self, refresh_token: str) -> TokenPair | None:
         """Take a refresh token that `apeek` found unused for new tokens.
 
@@ -185,6 +190,7 @@ class TokenIssuer:
         successor = await self._sessions.try_use(grant)
         return None if successor is None else self._pair(successor, grant.scopes)
 
+    @shows_no_token
     def end_session(self, refresh_token_or_sid: str) -> None:
         """End a session: its refresh token and its access tokens, in every worker.
 
@@ -194,10 +200,12 @@ class TokenIssuer:
         """
         run(self.aend_session(refresh_token_or_sid))
 
+    @shows_no_token
     async def aend_session(self, refresh_token_or_sid: str) -> None:
         """End a session, like `end_session`."""
         await self._sessions.end(refresh_token_or_sid)
 
+    @shows_no_token
     async def aend_session_by(self, token: str) -> None:
         """End the session of which *token* is, a refresh token or an access token.
 

@@ -18,6 +18,7 @@ from .jwk import (
 )
 from .options import TEXT, read_word
 from .signatures import Check, is_dear, prepared
+from .tracebacks import shows_no_token
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
@@ -218,6 +219,7 @@ def ensure_signed(compact: Compact, keys: Iterable[Key]) -> None:
     raise BadSignature("the signature is not of the keys that fit")
 
 
+@shows_no_token
 def verify_compact(text: str, keys: Iterable[Key]) -> tuple[Mapping[str, Any], bytes]:
     """Return header and payload octets of a JWS that one of *keys* signed.
 

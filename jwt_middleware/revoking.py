@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bridge import run
 from .revocation import Revocations
 from .token import Token
+from .tracebacks import shows_no_token
 from .verifier import Verifier
 
 
@@ -14,6 +15,7 @@ class Revoking:
     _revocations: Revocations
     _verifier: Verifier
 
+    @shows_no_token
     def revoke(self, token: Token | str) -> None:
         """Take back one token, given as a `Token` or as its text.
 
@@ -24,6 +26,7 @@ class Revoking:
         """
         run(self.arevoke(token))
 
+    @shows_no_token
     async def arevoke(self, token: Token | str) -> None:
         """Take back one token, like `revoke`."""
         self._revocations.demand_store()

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Literal
 
 from .bridge import run
-from .challenge import Reply
+from .challenge import Reply, redirect_to
 from .cookies import Cookie, read_cookie
 from .credentials import Credentials
 from .errors import (
@@ -28,6 +27,7 @@ from .renewal import SessionRenewal
 from .request import Request
 from .set_cookie import SetCookie
 from .token import Token
+from .tracebacks import shows_no_token
 
 logger = logging.getLogger("jwt_middleware")
 
@@ -132,6 +132,7 @@ class SessionCookies:
         """
         self._cookie.ensure_own_page(request)
 
+    @shows_no_token
     def write(self, pair: TokenPair) -> tuple[str, ...]:
         """The values of ``Set-Cookie`` that give *pair* to a browser.
 
@@ -149,6 +150,7 @@ class SessionCookies:
         """The values of ``Set-Cookie`` that take both cookies from a browser."""
         return self._access.clear(), self._refresh.clear()
 
+    @shows_no_token
     def refresh(self, request: Request) -> TokenPair:
         """Take the refresh token in the cookie of *request* for new tokens.
 
@@ -158,10 +160,12 @@ class SessionCookies:
         """
         return run(self.arefresh(request))
 
+    @shows_no_token
     async def arefresh(self, request: Request) -> TokenPair:
         """Take the refresh token in a cookie for new tokens, like `refresh`."""
         return await self._issuer.arefresh(self._demand(request))
 
+    @shows_no_token
     def end(self, request: Request) -> None:
         """End the session that the cookies of *request* are of, if there is one.
 
@@ -170,6 +174,7 @@ class SessionCookies:
         """
         run(self.aend(request))
 
+    @shows_no_token
     async def aend(self, request: Request) -> None:
         """End the session that the cookies of *request* are of, like `end`."""
         self.ensure_own_page(request)
@@ -216,13 +221,7 @@ class SessionCookies:
         is_gone = is_bad and self._access.name.startswith("__Host-")
         if request.path == self._login_path and not is_gone:
             return replace(reply, headers=(*reply.headers, *cleared))
-        headers = [
-            ("Location", self._login_path),
-            ("Content-Type", "text/plain"),
-            ("Content-Length", "0"),
-            ("Cache-Control", "no-store"),
-        ]
-        return Reply(HTTPStatus.SEE_OTHER, (*headers, *cleared), b"")
+        return redirect_to(self._login_path, cleared)
 
     def _demand(self, request: Request) -> str:
         self.ensure_own_page(request)

@@ -14,6 +14,7 @@ from .decision import Completion
 from .errors import AuthError
 from .request import NO_ROOTS, Request, Roots
 from .token import KEY, set_current_token
+from .tracebacks import drop_frames, shows_no_token
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -64,12 +65,17 @@ class JWTMiddleware:
         try:
             parts = self.app(environ, start)
         except AuthError as error:
-            return self._refuse(method, path, environ, start_response, error)
+            try:
+                return self._refuse(method, path, environ, start_response, error)
+            except AuthError:  # the server raises it again: PEP 3333
+                drop_frames(error)
+                raise
         if isinstance(parts, (list, tuple)) or _is_of_server(parts, environ):
             return parts
         refuse = partial(self._refuse, method, path, environ, start_response)
         return Parts(parts, refuse)
 
+    @shows_no_token
     def _refuse(
         self,
         method: str,

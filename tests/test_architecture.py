@@ -34,10 +34,10 @@ FLOORS = (
         "redis_scripts",
     },
     {
+        "tracebacks",
         "pools",
         "compact",
         "challenge",
-        "grants",
         "kinds",
         "generations",
         "marks",
@@ -46,6 +46,7 @@ FLOORS = (
     },
     {
         "jwk",
+        "grants",
         "redis_marks",
         "policy",
         "asgi_request",
