@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from copy import deepcopy
@@ -195,6 +196,9 @@ def read_scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(scope for scope in value if isinstance(scope, str) and scope)
 
 
+ACLOSE = "async_generator_athrow"
+"""The type of what ``aclose()`` of an asynchronous generator returns."""
+
 _current: ContextVar[Token | None] = ContextVar(KEY, default=None)
 
 
@@ -203,8 +207,29 @@ def current_token() -> Token | None:
 
     A convenience: ``environ`` and ``scope`` hold the truth.  A thread that a
     handler starts itself does not inherit it.
+
+    Read it before the first ``yield`` of a generator and keep it in a variable.  If
+    a client goes away, Python may run the ``finally`` of an abandoned generator
+    later, while another request is served.  In an asynchronous generator under
+    asyncio this returns None then.  In a plain generator it cannot be noticed, and
+    this may return *the token of that other request*.
     """
-    return _current.get()
+    token = _current.get()
+    return None if token is None or _is_closing_a_generator() else token
+
+
+def _is_closing_a_generator() -> bool:
+    """Whether this task of asyncio does nothing but close an asynchronous generator.
+
+    The event loop begins one for each generator that is garbage, in the context of
+    whatever request is served at that moment.
+    """
+    asyncio = sys.modules.get("asyncio")
+    running = getattr(asyncio, "_get_running_loop", None)  # it may be half imported
+    if asyncio is None or running is None or running() is None:
+        return False
+    task = asyncio.current_task()
+    return task is not None and type(task.get_coro()).__name__ == ACLOSE
 
 
 def set_current_token(token: Token | None) -> None:
