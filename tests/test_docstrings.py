@@ -20,7 +20,10 @@ MODULES = [module.name for module in pkgutil.iter_modules(jwt_middleware.__path_
 def test_examples_run(name: str) -> None:
     module = importlib.import_module(f"jwt_middleware.{name}")
     names: dict[str, Any] = {
-        **vars(jwt_middleware),
+        # Asked for one by one: they are imported when they are first used.
+        **{
+            public: getattr(jwt_middleware, public) for public in jwt_middleware.__all__
+        },
         **vars(module),
         "auth": authenticator(),
     }
