@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .bridge import run
@@ -37,7 +37,7 @@ from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
 from .rules import Rule
-from .store import Store
+from .store import Store, is_elsewhere
 from .token import Token
 from .tracebacks import MEANT, drop_frames
 from .trust import TrustedIssuer, read_issuers
@@ -59,7 +59,8 @@ class Authenticator(Revoking):
     - *issuers*: whose tokens are believed; ``iss`` chooses among them.
     - *sources*: where a token may stand; one in two places is refused.
     - *rules*: the first that covers a request applies; else a token is needed.
-    - *store*: marks of what was revoked; without one nothing can be.
+    - *store*: marks of what was revoked; without one nothing can be.  That of a
+      `TokenIssuer` whose tokens are believed here.
     - *realm*: a name for the challenge.
     - *require_https*: refuse (400) credentials that came over plain http, by the
       scheme that the server reports.
@@ -89,9 +90,7 @@ class Authenticator(Revoking):
             trusted, self._revocations, now, read_count("cache_size", cache_size)
         )
         self._sources = read_sources(sources)
-        needs_store = any(getattr(s, "needs_store", False) for s in self._sources)
-        if store is None and needs_store:
-            raise ValueError("a session ends by a mark; give store=, the issuer's own")
+        _ensure_sessions_end(store, (*trusted.values(), *self._sources))
         diverts = (getattr(source, "divert", None) for source in self._sources)
         self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
         self._rules = Rules(rules)
@@ -207,6 +206,17 @@ class Authenticator(Revoking):
         for divert in self._diverts:
             reply = divert(error, request, reply)
         return replace(reply, body=b"") if request.method == "HEAD" else reply
+
+
+def _ensure_sessions_end(store: Store | None, owners: Iterable[object]) -> None:
+    """Raise ValueError where a session of one of *owners* would not end here."""
+    for owner in owners:
+        kept: Store | None = getattr(owner, "session_store", None)
+        if kept is not None and (store is None or is_elsewhere(store, kept)):
+            raise ValueError(
+                f"store={store!r}, but the sessions of {owner!r} end in {kept!r}, and "
+                "their tokens would live on here; write store=store in both"
+            )
 
 
 def ensure_authenticator(auth: object) -> None:

@@ -49,7 +49,8 @@ class Source(Protocol):
     # which may answer a refused request otherwise, such as by a redirect to a login;
     # `header_name`, the header that it reads, for `Vary`; without one an answer is only
     # kept out of shared caches;
-    # and where `needs_store` is true, an Authenticator without one is refused.
+    # and `session_store`, in which its sessions end: an Authenticator without that
+    # store is refused.
 
 
 class Renewal(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
@@ -90,6 +90,7 @@ class RedisStore:
         staleness = read_seconds("max_staleness", max_staleness, least=0.5, most=3600)
         # Often enough that a server which is well is never taken for a silent one.
         block_s = min(1.0, staleness / 5)
+        self._place = "redis", prefix, self._servers.place
         self._there = RedisMarks(self._servers.connect, _read_prefix(prefix), block_s)
         self._stream = Stream(self._there, min(SETTLE_S, staleness / 2))
         self._replica = Replica(
@@ -130,6 +131,11 @@ class RedisStore:
         """
         return self._replica.watch(names, call)
 
+    @property
+    def place(self) -> Hashable:
+        """Equal in all stores of one prefix of one database."""
+        return self._place
+
     def has_readers(self) -> bool:
         """Whether a worker has ever looked under this prefix, in this database."""
         return self._there.epoch() is not None
@@ -151,6 +157,12 @@ class _Servers:
     hosts: Sequence[tuple[str, int]]
     service: str
     options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def place(self) -> Hashable:
+        """Which database this is, whoever we are there and however it is reached."""
+        where = self.options.get("unix_socket_path")
+        return where, frozenset(self.hosts), self.service, self.options.get("db")
 
     def connect(self, answer_s: float) -> Any:
         """A client that waits so long for an answer, and never tries again."""

@@ -26,6 +26,7 @@ from .pair import TokenPair
 from .renewal import SessionRenewal
 from .request import Request
 from .set_cookie import SetCookie
+from .store import Store
 from .token import Token
 from .tracebacks import shows_no_token
 
@@ -101,9 +102,9 @@ class SessionCookies:
         return f"<SessionCookies {self._access.name!r}, {self._refresh.name!r}>"
 
     @property
-    def needs_store(self) -> bool:
-        """Whether there are sessions that can be ended."""
-        return self._issuer.has_sessions
+    def session_store(self) -> Store | None:
+        """In which the sessions end; None where there are none."""
+        return self._issuer.trusted().session_store
 
     @property
     def header_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
 
 from .bridge import instant
@@ -45,6 +45,7 @@ class SQLiteStore:
         hashed_with = read_secret(secret)
         self._key_of = hash_with(hashed_with)
         self._file = MarksFile(Path(path), fingerprint_of(hashed_with), clock)
+        self._place = "sqlite", Path(path).resolve()
         self._now = read_clock(now)
         self._replica = Replica(
             self._file,
@@ -78,6 +79,11 @@ class SQLiteStore:
         self, names: Sequence[str], call: Callable[[], None]
     ) -> Callable[[], None]:
         return self._replica.watch(names, call)
+
+    @property
+    def place(self) -> Hashable:
+        """Equal in all stores of one file."""
+        return self._place
 
     def close(self) -> None:
         """Stop reading; a later look begins anew."""

@@ -51,6 +51,15 @@ class Store(Protocol):
     #     watch(self, names, call) -> a function that ends it
     # which has *call* called, by any thread, when one of *names* is marked.  Without
     # it, what is open ends when its token expires, and not when that is revoked.
+    # And it may have
+    #     place: Hashable
+    # which is equal in two stores just if what is marked in one is found in the other.
+
+
+def is_elsewhere(one: Store, other: Store) -> bool:
+    """Whether what is marked in *one* is not found in *other*, if both can say so."""
+    places = [getattr(store, "place", None) for store in (one, other)]
+    return None not in places and places[0] != places[1]
 
 
 class MemoryStore:
@@ -123,6 +132,14 @@ class MemoryStore:
         What is returned ends that.
         """
         return self._watchers.add(names, call)
+
+    @property
+    def place(self) -> object:
+        """Where the marks are: here, and in no other."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {self.size} marks>"
 
     @property
     def size(self) -> int:
