@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -136,3 +137,9 @@ def _no_token_left_over() -> Iterator[None]:
     set_current_token(None)
     yield
     set_current_token(None)
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> None:
+    """Examples and the README's code set it for the whole process."""
+    logging.getLogger("jwt_middleware").setLevel(logging.NOTSET)
