@@ -175,6 +175,22 @@ def test_an_error_of_a_wsgi_application_is_answered(
     assert closed == ([] if when == "called" else [True])
 
 
+@pytest.mark.parametrize("when", ["called", "first"])
+def test_another_error_of_a_wsgi_application_goes_on_to_the_server(
+    when: str, mint: Mint
+) -> None:
+    def failing() -> Iterator[bytes]:
+        raise ZeroDivisionError
+        yield b""
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        parts = failing()
+        return parts if when == "first" else [next(parts)]
+
+    with pytest.raises(ZeroDivisionError):
+        wsgi_answer(app, mint())
+
+
 def test_what_has_begun_is_not_answered_again(mint: Mint) -> None:
     """An AuthError in the middle of an answer goes on to the server."""
 

@@ -234,3 +234,35 @@ def test_the_secret_of_a_store_comes_from_a_file(
     assert main(on_redis) == 1
     assert "--secret-file" in capsys.readouterr().err
     store.close()
+
+
+def test_a_subject_is_taken_back_again_after_a_new_login(path: Path) -> None:
+    """The second mark comes after the first, whatever the clock of the machine says."""
+    words = ["revoke", f"--store=sqlite:{path}", f"--issuer={ISSUER}"]
+    ahead = time.time() + 20
+    assert main([*words, "--subject=alice"], now=lambda: ahead) == 0
+    assert main([*words, "--subject=alice"]) == 0
+    store = SQLiteStore(path)
+    assert (_look(store, f"sub {ISSUER} alice") or 0) > ahead
+    store.close()
+
+
+def test_a_mark_that_perhaps_was_not_written_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The server refuses, as one that was cut off from its replicas does."""
+    from jwt_middleware.redis import RedisStore
+
+    with RedisServer() as server:
+        store = RedisStore(server.url)
+        Authenticator(MINT.trusted(), store=store).authenticate(
+            MINT.issue("alice").access_token
+        )
+        words = [f"--store={server.url}", f"--issuer={ISSUER}", "--session=s"]
+        server.command("CONFIG", "SET", "min-replicas-to-write", 1)
+        assert main(["revoke", *words]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("it may not have been revoked; try again")
+        server.command("CONFIG", "SET", "min-replicas-to-write", 0)
+        assert main(["revoke", *words]) == 0
+        store.close()

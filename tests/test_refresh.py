@@ -986,3 +986,13 @@ def test_a_refresh_token_that_names_no_audience_is_refused() -> None:
     with pytest.raises(InvalidGrant, match="another audience"):
         app.issuer.refresh(older)
     assert app.issuer.refresh(text).refresh_token
+
+
+def test_an_access_token_without_a_session_ends_none() -> None:
+    """As the same key signs for an issuer that keeps no sessions."""
+    text = TokenIssuer(URL, audience="app", key=KEY).issue("alice").access_token
+    header, claims = parts_of(text)
+    claims.pop("sid", None)
+    without = sign_compact({"typ": header["typ"]}, write_json(claims), KEY)
+    with pytest.raises(InvalidGrant, match="not a token of a session"):
+        App().issuer.end_session(without)
