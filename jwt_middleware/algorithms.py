@@ -7,14 +7,14 @@ since it may quote a key.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
-from .compact import TO_STANDARD, base64url_decode, base64url_encode
+from .compact import base64url_decode, base64url_encode
 from .jwk import NAMES, NotForSignatures
+from .key_material import ensure_no_key_material
+from .pem import ensure_kind, read_pem
 from .strength import ensure_strong
 
 NEW_RSA_BITS = 3072
@@ -43,7 +43,7 @@ class Algorithm(NamedTuple):
 
     def load_pem(self, data: bytes) -> Any:
         """Read a key from PEM, of a certificate its public one.  Raise ValueError."""
-        return self.accept(_quietly(_read_pem, data))
+        return self.accept(read_pem(data))
 
     def accept(self, material: Any) -> Any:
         """Return *material* where it is a sound key of this algorithm.
@@ -51,9 +51,11 @@ class Algorithm(NamedTuple):
         Raise ValueError where it is of another kind, weak, or a public key given
         as an HMAC secret.
         """
-        material = _quietly(self.signer.prepare_key, material)
         if isinstance(material, bytes):
-            _ensure_no_key_file(self.signer, material)
+            ensure_no_key_material(material)
+        else:
+            ensure_kind(self.name, material)
+        material = _quietly(self.signer.prepare_key, material)
         ensure_strong(self.name, public_half(material))
         return material
 
@@ -72,10 +74,17 @@ def algorithm_named(name: str) -> Algorithm:
     Raise ValueError where there is none; NotForSignatures, which is one, where only
     the library that is installed lacks it.
     """
-    if not isinstance(name, str) or name not in NAMES:
-        # Not shown: arguments in the wrong order would put a secret here.
-        raise ValueError("the algorithm is none that is known; one is called 'ES256'")
-    return _made(name)
+    if isinstance(name, str) and name in NAMES:
+        return _made(name)
+    found = f"a {type(name).__name__}" if name is not None else "None"
+    for known in sorted(NAMES):
+        if isinstance(name, str) and name.lower() == known.lower():
+            found = f"{known} in another letter case"
+    # Not shown: arguments in the wrong order would put a secret here.
+    raise ValueError(
+        f"the algorithm is {found}, expected the name of one; write algorithm='ES256', "
+        f"or another of {', '.join(sorted(NAMES))}"
+    )
 
 
 @cache
@@ -97,30 +106,6 @@ def public_half(material: Any) -> Any:
     return material.public_key() if hasattr(material, "public_key") else material
 
 
-def _ensure_no_key_file(signer: Signer, secret: bytes) -> None:
-    """Refuse a key that PyJWT does not see: private DER, bare base64 as consoles show
-    it, or white space around it."""
-    bare = b"".join(secret.split()).rstrip(b"=").translate(TO_STANDARD)
-    candidates = [secret, secret.strip()]  # DER itself may end in white space
-    with suppress(ValueError):
-        padded = bare + b"=" * (-len(bare) % 4)
-        candidates.append(base64.b64decode(padded, validate=True))
-    for octets in filter(None, candidates):
-        _quietly(signer.prepare_key, octets)
-        if _is_private_der(octets):
-            raise ValueError("a private key is no HMAC secret; use Key.from_pem")
-
-
-def _is_private_der(octets: bytes) -> bool:
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
-
-    try:
-        load_der_private_key(octets, password=None)
-    except Exception:  # it is none, as a secret should be
-        return False
-    return True
-
-
 def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:
     """Make a call whose every exception means that the key is not good."""
     try:
@@ -130,18 +115,6 @@ def _quietly(call: Callable[[Any], Any], argument: Any) -> Any:
         raise ValueError(
             f"not a sound key for this algorithm ({type(error).__name__})"
         ) from None
-
-
-def _read_pem(data: bytes) -> Any:
-    from cryptography.hazmat.primitives import serialization
-
-    if b"-----BEGIN CERTIFICATE-----" in data:
-        from cryptography.x509 import load_pem_x509_certificate
-
-        return load_pem_x509_certificate(data).public_key()
-    if b"PRIVATE KEY-----" in data:
-        return serialization.load_pem_private_key(data, password=None)
-    return serialization.load_pem_public_key(data)
 
 
 Made = tuple[Signer, Callable[[], Any]]

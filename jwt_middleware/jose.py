@@ -16,6 +16,7 @@ from .jwk import (
     read_issuer,
     thumbprint,
 )
+from .key_material import read_octets
 from .options import TEXT, read_word
 from .signatures import Check, is_dear, prepared
 from .tracebacks import shows_no_token
@@ -72,6 +73,7 @@ class Key:
         """Whether `verify` is not for the thread of an event loop."""
 
     @classmethod
+    @shows_no_token
     def from_jwk(cls, jwk: Mapping[str, Any], algorithm: str | None = None) -> Key:
         """Read a JSON Web Key, public or private.
 
@@ -90,28 +92,36 @@ class Key:
         return cls(made, material, _kid(jwk.get("kid")), read_issuer(jwk))
 
     @classmethod
+    @shows_no_token
     def from_pem(cls, data: str | bytes, algorithm: str, kid: str | None = None) -> Key:
         """Read a public or private key from unencrypted PEM.
 
-        Of a certificate the public key is taken, and nothing else in it is checked.
+        Of a certificate the public key is taken, and nothing else in it is checked, not
+        even its end; of a chain that of the first.  Raise ValueError for a text with
+        more than one key, and for one with a key and a certificate.
         """
         made = algorithm_named(algorithm)
         if made.name.startswith("HS"):
-            raise ValueError("PEM is no HMAC secret; name its algorithm, such as ES256")
-        return cls(made, made.load_pem(_octets(data)), _kid(kid))
+            raise ValueError(
+                "PEM is no HMAC secret; name its algorithm, such as ES256, or write "
+                "Key.from_secret for a secret"
+            )
+        return cls(made, made.load_pem(read_octets(data)), _kid(kid))
 
     @classmethod
+    @shows_no_token
     def from_secret(
         cls, secret: str | bytes, algorithm: str = "HS256", kid: str | None = None
     ) -> Key:
         """Take a secret of random octets, as long as the hash: 32, 48 or 64.
 
-        A public key or a JWK as text is refused: who has it could sign.
+        A public key, a certificate or a JWK is refused, in any encoding: whoever has it
+        could sign.
         """
         made = algorithm_named(algorithm)
         if not made.name.startswith("HS"):
             raise ValueError(f"{made.name} has no secret; use Key.from_pem")
-        return cls(made, made.accept(_octets(secret)), _kid(kid))
+        return cls(made, made.accept(read_octets(secret)), _kid(kid))
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", kid: str | None = None) -> Key:
@@ -239,10 +249,3 @@ def sign_compact(header: Mapping[str, Any], payload: bytes, key: Key) -> str:
 
 def _kid(kid: object) -> str | None:
     return None if kid is None else read_word("kid", kid, TEXT)
-
-
-def _octets(value: str | bytes) -> bytes:
-    try:
-        return value.encode() if isinstance(value, str) else value
-    except UnicodeEncodeError:  # whose text holds all of *value*
-        raise ValueError("the key is no text; give it as bytes") from None

@@ -44,7 +44,7 @@ OPEN = serialization.NoEncryption()
 LOCKED = serialization.BestAvailableEncryption(b"a password")
 
 NOT_HMAC = sorted(name for name in NAMES if not name.startswith("HS"))
-UNKNOWN = "the algorithm is none that is known; one is called 'ES256'"
+UNKNOWN = "the algorithm is .*expected the name of one; write algorithm='ES256'"
 TELLING = {"ES256": 64, "ES384": 96, "ES512": 132, "Ed25519": 64, "Ed448": 114}
 """Octets of a signature, where the algorithm sets them."""
 
@@ -464,14 +464,14 @@ def test_an_algorithm_takes_its_own_kind_and_curve_only(name: str) -> None:
             if kind in own:
                 algorithm_named(name).load_pem(pem)
                 continue
-            with pytest.raises(ValueError, match=r"not a sound key|of another curve"):
+            with pytest.raises(ValueError, match="not a sound key"):
                 algorithm_named(name).load_pem(pem)
 
 
 def test_a_jwk_of_another_curve_is_refused() -> None:
     """Though `jwt_middleware.jwk` has looked at ``crv`` before."""
     jwk = algorithm_named("Ed448").dump_jwk(material("Ed448"))
-    with pytest.raises(ValueError, match="of another curve than Ed25519"):
+    with pytest.raises(ValueError, match="a key of Ed448, and Ed25519 takes one"):
         algorithm_named("Ed25519").load_jwk(jwk)
 
 
@@ -512,10 +512,10 @@ ARMOUR = P256.private_bytes(PEM, PKCS8, OPEN).splitlines()
     ],
 )
 def test_what_is_no_plain_pem_is_refused_without_being_quoted(data: bytes) -> None:
-    with pytest.raises(
-        ValueError, match=r"\Anot a sound key for this algorithm \(\w+\)\Z"
-    ):
+    with pytest.raises(ValueError, match=r"\Anot a sound key: ") as refusal:
         algorithm_named("ES256").load_pem(data)
+    quoted = str(refusal.value).encode()
+    assert not any(line in quoted for line in data.split(b"\n")[1:-1] if line)
 
 
 def certificate() -> bytes:

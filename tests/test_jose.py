@@ -232,7 +232,7 @@ def test_one_curve_is_not_the_other(name: str, other: str) -> None:
     jwk = key(name).to_jwk()
     with pytest.raises(ValueError, match="no signature here uses"):
         Key.from_jwk({n: jwk[n] for n in ("kty", "crv", "x")}, other)
-    with pytest.raises(ValueError, match="of another curve"):
+    with pytest.raises(ValueError, match=f"a key of {name}, and {other} takes"):
         Key.from_pem(public_pem(name), other)
     text = sign_compact({"alg": other}, b"{}", key(name))
     with pytest.raises(UnknownKey):
@@ -298,7 +298,7 @@ def test_no_way_of_making_a_key_knows_another_algorithm(name: str) -> None:
         lambda: Key.from_secret(b"\x8f" * 64, name),
     ]
     for make in makers:
-        with pytest.raises(ValueError, match="the algorithm is none that is known"):
+        with pytest.raises(ValueError, match="expected the name of one; write "):
             make()
 
 
