@@ -8,12 +8,12 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from .fork import rest_during_fork
+from .fork import rest_during_fork, start_anew_after_fork
 from .marks import Mark, Marks
 from .marks_seat import Connection, Seat
 from .marks_table import (
@@ -35,6 +35,9 @@ TURN_S = 2.5
 """The longest wait, in seconds, for the thread that is reading the file just now."""
 NEW_S = 2.0
 """The longest wait, in seconds, until a file that was just made is believed."""
+LEAVE_S = 2.0
+"""The longest time, in seconds, for which a store that ends gives entries back, and
+then waits for those who are writing: a locked file must not keep a server running."""
 GIVEN_AT_ONCE = 2000
 
 
@@ -59,11 +62,16 @@ class MarksFile:
             self._known = make(self._path, fingerprint, clock())
         except sqlite3.Error as error:
             raise ValueError(f"{str(path)!r} cannot be a store: {error}") from error
+        self._newest = 0
+        """The last entry of that file that was read."""
         self._settled: bytes | None = None
-        self._debts = _Debts()
+        self._name = secrets.token_bytes(8)
+        """Tells the processes apart that give entries back."""
+        self._debts = _Debts((), 0.0)
         self._reader = Seat(self._path, fingerprint)
         self._writer = Seat(self._path, fingerprint)
         rest_during_fork(self)
+        start_anew_after_fork(self)
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
         try:
@@ -71,23 +79,28 @@ class MarksFile:
                 self.poll(replica)
                 if not self._give_back():
                     stop.wait(POLL_S)
-            while self._give_back():  # or new workers would wait for a process
-                pass  # that has ended
+            # Give the rest back: new workers wait for a process that has not done so.
+            end = time.monotonic() + LEAVE_S
+            while self._give_back() and time.monotonic() < end:
+                pass
         finally:
             for seat in (self._reader, self._writer):  # a sick file is not written to
-                with seat.taken(math.inf):
-                    seat.leave()
+                _leave(seat)
 
     def poll(self, replica: Replica) -> None:
         """Read what is new."""
         with self._reader.taken(TURN_S):
             as_of = replica.clock()
             connection = self._reader.connection()
-            is_older = connection.read(replica)
+            connection.read(replica)
             settled = self._is_settled(connection)
-            if is_older or connection.file != self._known:
+            # An older copy of the file has its name, and fewer entries.
+            if connection.file != self._known or connection.newest < self._newest:
                 self._known = connection.file
-                self._debts.owe(replica.marks, self._clock())
+                # All, those that have ended too: the clock may be wrong.
+                marks = replica.marks.lacking_in(Marks(), -math.inf)
+                self._debts = _Debts(marks, self._clock())
+            self._newest = connection.newest
         if settled:
             replica.confirm(as_of)
 
@@ -125,13 +138,16 @@ class MarksFile:
                 connection = self._writer.connection()
                 with connection.transaction():
                     yield connection
+                if connection.file != self._known:
+                    # Whatever file is read next may not be the one just written to.
+                    self._known = b""
             except BaseException:
                 self._writer.leave()
                 raise
 
     def close(self) -> None:
-        with self._writer.taken(math.inf):
-            self._writer.leave()
+        """Close the connection of writers, unless one of them is still writing."""
+        _leave(self._writer)
 
     def rest(self) -> None:
         for seat in (self._reader, self._writer):
@@ -142,13 +158,22 @@ class MarksFile:
         for seat in (self._reader, self._writer):
             seat.lock.release()
 
+    def start_anew(self) -> None:
+        """Give entries back under a name of the child's own.
+
+        With the name of its parent, the first of the two that is done would say that
+        the other one is done as well.
+        """
+        if self._debts.are_owed:
+            self._known = b""  # so all is owed again: the parent may end before it pays
+        self._name, self._debts = secrets.token_bytes(8), _Debts((), 0.0)
+
     def __repr__(self) -> str:
         return repr(str(self._path))
 
     def _is_settled(self, connection: Connection) -> bool:
         if connection.file != self._settled:
-            name, monotonic = self._debts.name, self._clock()
-            if not is_settled(connection.db, name, monotonic):
+            if not is_settled(connection.db, self._name, self._clock()):
                 return False
             self._settled = connection.file
         return True
@@ -158,42 +183,43 @@ class MarksFile:
 
         If that fails, the reading goes on, and it is tried again.
         """
-        if not self._debts.are_owed:
+        debts = self._debts  # since a look may find another file, and owe it all
+        if not debts.are_owed:
             return False
         try:
             with self.writing() as connection:
-                is_done = self._debts.pay(connection.db, self._clock())
+                is_done = debts.pay(connection.db, self._name, self._clock())
         except sqlite3.Error as error:
-            self._debts.failed(error)
+            debts.failed(error)
             return False
-        self._debts.written(is_done)
+        debts.written(is_done)
         return True
+
+
+def _leave(seat: Seat) -> None:
+    """Close the connection of *seat*; if it is in use for too long, leave it open."""
+    with suppress(sqlite3.OperationalError), seat.taken(LEAVE_S):
+        seat.leave()
 
 
 class _Debts:
     """What this process holds, and what a new file may lack; given back in batches."""
 
-    def __init__(self) -> None:
-        self.name = secrets.token_bytes(8)
-        self.are_owed = self._has_failed = False
-        self._began = 0.0
-        self._left: Iterator[Mark] = iter(())
+    def __init__(self, marks: Iterable[Mark], began: float) -> None:
+        self._left = iter(marks)
+        self._began = began
         self._batch: list[Mark] = []
+        self.are_owed = marks != ()
+        self._has_failed = False
 
-    def owe(self, marks: Marks, monotonic: float) -> None:
-        """Owe all of *marks*, those that have ended too: the clock may be wrong."""
-        self._began = monotonic
-        self._batch, self._left = [], marks.lacking_in(Marks(), -math.inf)
-        self.are_owed, self._has_failed = True, False
-
-    def pay(self, db: sqlite3.Connection, monotonic: float) -> bool:
-        """Write a batch.  Return whether it was the last one."""
+    def pay(self, db: sqlite3.Connection, name: bytes, monotonic: float) -> bool:
+        """Write a batch, as process *name*.  Return whether it was the last one."""
         if not self._batch:  # else it could not be written, and is tried again
             self._batch = list(islice(self._left, GIVEN_AT_ONCE))
         if self._batch:
-            give(db, self._batch, self.name, self._began, monotonic)
+            give(db, self._batch, name, self._began, monotonic)
             return False
-        end_giving(db, self.name)
+        end_giving(db, name)
         return True
 
     def written(self, is_done: bool) -> None:

@@ -79,37 +79,36 @@ class Connection:
             check_same_thread=False,
         )
         self._version: int | None = None
-        self._seq = 0
+        self.newest = 0
+        """The last entry that was read."""
         try:
             self.file = identify(self.db, fingerprint)
         except BaseException:
             self.db.close()
             raise
 
-    def read(self, replica: Replica) -> bool:
-        """Give *replica* what was marked since the last time.
-
-        Return whether an older file, or another one, was copied into this one.
-        """
+    def read(self, replica: Replica) -> None:
+        """Give *replica* what was marked since the last time."""
         (version,) = self.db.execute("PRAGMA data_version").fetchone()
         if version == self._version:
-            return False
+            return
         self.file = identify(self.db, self._fingerprint)
         (newest,) = self.db.execute(NEWEST).fetchone()
-        is_older: bool = newest < self._seq
-        if is_older:
-            self._seq = 0
-        for seq, key, at, until in self.db.execute(NEWER, (self._seq,)):
+        if newest < self.newest:  # an older file, or another one, was copied into this
+            self.newest = 0
+        for seq, key, at, until in self.db.execute(NEWER, (self.newest,)):
             replica.merge(key, at, until)
-            self._seq = seq
+            self.newest = seq
+        self.newest = max(newest, self.newest)
         self._version = version
-        return is_older
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self.db.execute("PRAGMA synchronous=FULL")  # a power cut must not un-revoke
         self.db.execute(f"PRAGMA busy_timeout={ASK_MS}")
         patiently(WAIT_S, lambda: self.db.execute("BEGIN IMMEDIATE"))
+        # Another file may have been copied into this one since it was opened.
+        self.file = identify(self.db, self._fingerprint)
         yield
         self.db.execute("COMMIT")
 

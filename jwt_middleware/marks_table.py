@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from .grace import NO_READINGS, Readings
 from .marks import Mark
+
+logger = logging.getLogger("jwt_middleware")
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS marks (
@@ -76,7 +79,9 @@ def make(path: Path, fingerprint: bytes, monotonic: float) -> bytes:
             return identify(db, fingerprint)
 
     _create(path)
-    return patiently(MAKE_S, make_it)
+    identifier = patiently(MAKE_S, make_it)
+    _hide(path)
+    return identifier
 
 
 def patiently(seconds: float, do: Callable[[], T]) -> T:
@@ -180,6 +185,19 @@ def _create(path: Path) -> None:
         path.chmod(0o600)
     except OSError:  # it is there, or SQLite says what is wrong
         pass
+
+
+def _hide(path: Path) -> None:
+    """Keep others from a file of an earlier version, or one that was made by hand.
+
+    The files beside it hold entries too, and were made with the same mode.
+    """
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(OSError):  # it is not there, or it is another user's
+            mode = file.stat().st_mode & 0o777
+            if mode & 0o077:
+                file.chmod(0o600)
+                logger.warning("%s had the mode %03o, and has 600 now", file, mode)
 
 
 def _prepare(db: sqlite3.Connection, fingerprint: bytes, monotonic: float) -> None:

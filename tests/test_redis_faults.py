@@ -43,7 +43,7 @@ PUT_S = 2.5
 """A put has failed by then: a second to connect, and one for the answer."""
 LAG_S = 0.25
 """Of a loop that is not blocked, on a machine that is busy."""
-ANSWERED_S = 0.5
+ANSWERED_S = 1.0
 """A request is, that waits for nobody."""
 BEGIN_S = 2.2
 """For which a first look waits, at most."""

@@ -204,7 +204,7 @@ def test_no_name_is_in_the_file(opened: Open, path: Path) -> None:
 
 def test_marks_that_ended_leave_the_file(opened: Open, path: Path) -> None:
     """After the grace, with each write, and with none for too long."""
-    wall, monotonic = Clock(), Clock(time.monotonic())
+    wall, monotonic = Clock(), Clock(1_000.0)  # so that the sums are exact
     store, count = opened(now=wall, clock=monotonic), 3 * SWEPT_AT_ONCE
     with closing(sqlite3.connect(path)) as db, db:
         rows = [(b"%012d" % number, 1.0, NOW + 1) for number in range(count)]
@@ -1035,11 +1035,10 @@ def test_a_file_that_may_only_be_read_refuses_the_mark(
     authenticator(store=store).revoke_subject("bob")
     if not is_in_use:
         store.close()
+    own = SQLiteStore(path, max_staleness=STALENESS_S, now=clock)
     for file in public_folder.iterdir():
         file.chmod(0o444)
     public_folder.chmod(0o555)
-
-    own = SQLiteStore(path, max_staleness=STALENESS_S, now=clock)
 
     def work() -> tuple[int, int, bool]:
         if os.getuid() == 0:
@@ -1100,7 +1099,7 @@ def test_an_older_file_that_is_copied_into_this_one_is_read_from_its_beginning(
         for number in range(5):
             ours.put(f"{number}", 1.0, time.time() + 1000)
         deadline = time.monotonic() + TIMEOUT_S
-        while ours._file._reader.connection()._seq < 5:
+        while ours._file._reader.connection().newest < 5:
             assert time.monotonic() < deadline
             time.sleep(POLL_S)
         with closing(sqlite3.connect(copy)) as empty:

@@ -6,8 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import pytest
 
 from jwt_middleware import marks_file, marks_table
 from jwt_middleware.bridge import ask, run
+from jwt_middleware.marks import key_of
 from jwt_middleware.marks_table import SETTLE_S
 from jwt_middleware.replica import Stale
 from jwt_middleware.sqlite import SQLiteStore
 
+from .children import in_child
 from .servers import TIMEOUT_S
 
 FAR = time.time() + 10_000
@@ -128,6 +130,187 @@ def test_what_cannot_be_given_back_is_tried_again(
     assert caplog.text.count("cannot be given back") == 1
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def held(path: Path) -> set[str]:
+    """Which of the names "0", "1", ... are in the file."""
+    with closing(sqlite3.connect(path)) as db:
+        keys = {key for (key,) in db.execute("SELECT key FROM marks")}
+    return {f"{number}" for number in range(10) if key_of(f"{number}") in keys}
+
+
+def givers(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        (count,) = db.execute("SELECT count(*) FROM givers").fetchone()
+    return int(count)
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks_table, "SETTLE_S", 0.0)
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_a_file_that_is_replaced_twice_has_everything_in_the_end(
+    opened: Any, path: Path
+) -> None:
+    """Also by the first one, and also what was written to the second one only."""
+    store, first = opened(), path.with_name("first.db")
+    store.put("1", 1.0, FAR)
+    look(store)
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(first)) as copy:
+        db.backup(copy)
+    for number in (2, 3):
+        delete(path)
+        SQLiteStore(path).close()
+        store.put(f"{number}", 1.0, FAR)
+        eventually(lambda: "1" in held(path))
+    delete(path)
+    first.rename(path)
+    eventually(lambda: held(path) == {"1", "2", "3"})
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_what_is_written_to_a_file_that_goes_at_once_is_given_to_the_next(
+    opened: Any, path: Path
+) -> None:
+    """The thread that reads has not seen it: it was no file that it knows of."""
+    store = opened()
+    look(store)
+    with store._file._reader.taken(TIMEOUT_S):
+        kept = path.with_name("kept")
+        path.rename(kept)
+        SQLiteStore(path).close()
+        store.put("1", 1.0, FAR)
+        delete(path)
+        kept.rename(path)
+    eventually(lambda: held(path) == {"1"})
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_an_older_copy_of_the_file_is_given_what_it_lacks(
+    opened: Any, path: Path
+) -> None:
+    """It has the name of the file, so only its entries tell that it is older."""
+    store, backup = opened(), path.with_name("backup")
+    store.put("1", 1.0, FAR)
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(backup)) as copy:
+        db.backup(copy)
+    store.put("2", 1.0, FAR)
+    look(store)
+    delete(path)
+    backup.rename(path)
+    eventually(lambda: held(path) == {"1", "2"})
+
+
+@pytest.mark.usefixtures("_no_wait")
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_the_end_of_a_store_is_not_held_up_by_what_it_owes(
+    opened: Any, path: Path, monkeypatch: pytest.MonkeyPatch, is_locked: bool
+) -> None:
+    """A server ends though the file is locked, or though there is much to write."""
+    monkeypatch.setattr(marks_file, "LEAVE_S", 0.2)
+    monkeypatch.setattr(marks_file, "GIVEN_AT_ONCE", 1)
+    store = opened()
+    look(store)
+    for number in range(100_000):
+        store._replica.merge(b"%012d" % number, 1.0, FAR)
+    delete(path)
+    SQLiteStore(path).close()
+    eventually(lambda: store._file._debts.are_owed)
+    with locked(path) if is_locked else nullcontext():
+        began = time.monotonic()
+        store.close()
+        assert time.monotonic() - began < 4.0
+    assert store._file._debts.are_owed
+
+
+def test_the_end_of_a_store_waits_for_a_writer_and_not_for_ever(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks_file, "LEAVE_S", 0.2)
+    store = opened()
+    store.put("1", 1.0, FAR)
+    with store._file.writing() as connection:
+        began = time.monotonic()
+        store.close()
+        assert 0.1 < time.monotonic() - began < 2.0
+        assert connection.db.execute("SELECT count(*) FROM marks").fetchone() == (1,)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.usefixtures("_no_wait")
+def test_a_child_that_has_given_all_back_does_not_say_so_of_its_parent(
+    opened: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a new worker would believe the file while the parent is still at it."""
+    monkeypatch.setattr(marks_file, "GIVEN_AT_ONCE", 1)
+    store = opened()
+    for number in range(10):
+        store.put(f"{number}", 1.0, FAR)
+    look(store)
+    with store._file._writer.taken(TIMEOUT_S):
+        delete(path)
+        SQLiteStore(path).close()
+        eventually(lambda: store._file._debts.are_owed)
+    monkeypatch.setattr(store._file, "_give_back", lambda: False)
+    eventually(lambda: givers(path) == 1)
+
+    def give_all() -> set[str]:
+        monkeypatch.undo()
+        look(store)
+        eventually(lambda: not store._file._debts.are_owed)
+        return held(path)
+
+    assert in_child(give_all) == set(map(str, range(10)))
+    assert givers(path) == 1, "the parent has not said that it is done"
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_a_child_owes_what_its_parent_owes(opened: Any, path: Path) -> None:
+    """Under a name of its own; the parent may end before it has given all back."""
+    store = opened()
+    look(store)
+    file = store._file
+    name, known = file._name, file._known
+    file.start_anew()
+    assert file._name != name
+    assert file._known == known
+    file._debts = marks_file._Debts(iter(()), 0.0)
+    file.start_anew()
+    assert not file._debts.are_owed
+    eventually(lambda: file._known == known)
+
+
+def test_what_could_not_be_written_is_written_the_next_time(
+    opened: Any, path: Path
+) -> None:
+    opened()
+    debts = marks_file._Debts(iter([(b"a", 1.0, FAR)]), 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for end in ("ROLLBACK", "COMMIT"):
+            db.execute("BEGIN")
+            assert not debts.pay(db, b"me", 0.0)
+            db.execute(end)
+        debts.written(is_done=False)
+        assert debts.pay(db, b"me", 0.0)
+        assert db.execute("SELECT key FROM marks").fetchall() == [(b"a",)]
+
+
 def test_a_look_reads_the_file_if_its_thread_has_no_turn(
     opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,9 +358,28 @@ def test_the_file_is_for_its_owner_alone(opened: Any, path: Path, umask: int) ->
     assert "marks.db-wal" in modes
 
 
-def test_with_a_secret_no_name_can_be_guessed(opened: Any, path: Path) -> None:
-    from jwt_middleware.marks import key_of
+def test_a_file_that_others_could_read_is_hidden_from_them(
+    opened: Any, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of an earlier version or of an operator, with what lies beside it."""
+    opened().put("a", 1.0, FAR)
+    for file in path.parent.iterdir():
+        file.chmod(0o644)
+    assert look(opened(), "a") == [1.0]
+    modes = {file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert modes == {0o600}
+    assert "marks.db had the mode 644, and has 600 now" in caplog.text
 
+
+def test_a_file_of_another_program_is_left_as_it_is(path: Path) -> None:
+    path.write_text("another program's" * 100)
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="not a database"):
+        SQLiteStore(path)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_with_a_secret_no_name_can_be_guessed(opened: Any, path: Path) -> None:
     store = opened(secret=SECRET)
     store.put("alice", 1.0, FAR)
     assert look(store, "alice") == [1.0]
