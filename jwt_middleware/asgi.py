@@ -10,7 +10,7 @@ from .asgi_request import Scope as Scope
 from .asgi_request import ScopeRequest as ScopeRequest
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply, encoded
-from .decision import Completion
+from .decision import Completion, Pass
 from .ending import Ending
 from .errors import AuthError
 from .options import read_flag
@@ -81,20 +81,27 @@ class JWTMiddleware:
             return
         set_current_token(decision.token)
         attach(scope, decision.token)
-        app = self.app
-        if decision.completion is not None:
-            app = completing(decision.completion, app)
-        if decision.token is not None and scope["type"] in self._ends:
-            app = ending(self.auth, decision.token, app)
-        exchange = Exchange(scope["type"], receive, send)
+        app = self._app_for(decision, scope["type"])
+        answer, receive_connect = Answer(send), receive
+        if scope["type"] == "websocket":
+            receive, receive_connect = remembering_connect(receive)
         try:
-            await app(scope, exchange.receive, exchange.send)
+            await app(scope, receive, answer.send)
         except AuthError as error:
-            if exchange.has_begun:
+            if answer.has_begun:
                 drop_frames(error)
                 raise
             reply = self.auth.refuse(error, request)
-            await send_reply(reply, scope, exchange.receive_connect, send)
+            await send_reply(reply, scope, receive_connect, send)
+
+    def _app_for(self, decision: Pass, kind: str) -> ASGIApp:
+        """Return the application, with what is left to do around it."""
+        app = self.app
+        if decision.completion is not None:
+            app = completing(decision.completion, app)
+        if decision.token is not None and kind in self._ends:
+            app = ending(self.auth, decision.token, app)
+        return app
 
 
 def ensure_lifespan(scope: Scope) -> None:
@@ -142,30 +149,14 @@ _marked: Any = getattr(inspect, "markcoroutinefunction", lambda function: functi
 """`inspect.markcoroutinefunction`, which Python 3.11 does not have."""
 
 
-class Exchange:
-    """The messages between a server and an application.
+class Answer:
+    """The answer of an application.  It *has_begun* when there can be no other."""
 
-    It *has_begun* when there can be no other answer than the one of the application.
-    """
+    __slots__ = ("_send", "has_begun")
 
-    __slots__ = ("_connect", "_receive", "_send", "has_begun", "receive")
-
-    def __init__(self, kind: str, receive: Receive, send: Send) -> None:
-        self._receive = receive
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._connect: Message | None = None
         self.has_begun = False
-        self.receive = receive if kind == "http" else self._receive_and_note
-
-    async def _receive_and_note(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "websocket.connect":
-            self._connect = message
-        return message
-
-    async def receive_connect(self) -> Message:
-        """Receive the ``websocket.connect``, which the application may have taken."""
-        return self._connect or await self._receive()
 
     def send(self, message: Message) -> Awaitable[None]:
         # Not a coroutine function, which would cost every message a frame.
@@ -174,6 +165,25 @@ class Exchange:
         return self._send(message)
 
     send = _marked(send)  # asgiref warns of a function that is not one
+
+
+def remembering_connect(receive: Receive) -> tuple[Receive, Receive]:
+    """Return *receive* twice: for an application, and for who answers in its place.
+
+    The latter is given the ``websocket.connect`` that the application may have taken.
+    """
+    taken: list[Message] = []
+
+    async def of_application() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.connect":
+            taken.append(message)
+        return message
+
+    async def in_its_place() -> Message:
+        return taken[0] if taken else await receive()
+
+    return of_application, in_its_place
 
 
 def attach(scope: Scope, token: Token | None) -> None:

@@ -146,17 +146,16 @@ class Authenticator(Revoking):
     async def decide(self, request: Request) -> Pass | Reply:
         """Judge a request: the order in here is the security of the product."""
         try:
-            rules, are_public = self._rules.found(request)
+            rules, are_public, is_personal = self._rules.found(request)
             if are_public:
                 return ANONYMOUS_PASS
             credentials = extract(request, self._sources)
-            found, is_personal = ANONYMOUS_PASS, False
+            found = ANONYMOUS_PASS
             if credentials is not None:
                 found = await self._judge(credentials, request)
-                is_personal = credentials.source in self._unmarked
+                is_personal = is_personal or credentials.source in self._unmarked
             for rule in rules:
                 rule.permit(found.token)
-                is_personal = is_personal or getattr(rule, "optional", False)
         except AuthError as error:
             return self.refuse(error, request)
         if not is_personal:

@@ -24,21 +24,10 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class _Run:
-    """One call of `run`, and whether something in it would have had to wait."""
-
-    def __init__(self, may_stop_loop: bool) -> None:
-        self._may_stop_loop = may_stop_loop
-        self.has_refused = False
-
-    def ensure_may_wait(self) -> None:
-        """Raise RuntimeError if an event loop runs in this thread."""
-        if not self._may_stop_loop and is_in_loop():
-            self.has_refused = True
-            raise RuntimeError("an event loop runs in this thread")
-
-
-_run_here: ContextVar[_Run | None] = ContextVar("jwt_middleware.run", default=None)
+NOT_HERE, MAY_BLOCK, MAY_NOT_BLOCK, HAS_REFUSED = range(4)
+"""Whether `run` is at work; whether it may block an event loop that runs in its thread;
+and whether something in it would have had to."""
+_run_here: ContextVar[int] = ContextVar("jwt_middleware.run", default=NOT_HERE)
 
 
 def run(work: Coroutine[Any, Any, T], *, may_stop_loop: bool = False) -> T:
@@ -47,20 +36,27 @@ def run(work: Coroutine[Any, Any, T], *, may_stop_loop: bool = False) -> T:
     Raise RuntimeError if *work* waits for an event loop, and if an event loop runs in
     this thread and *work* would have to block it, unless *may_stop_loop*.
     """
-    here = _Run(may_stop_loop)
-    token = _run_here.set(here)
+    token = _run_here.set(MAY_BLOCK if may_stop_loop else MAY_NOT_BLOCK)
     try:
         answer = _stepped(work)
     except Exception as error:
-        if here.has_refused:
+        if _run_here.get() == HAS_REFUSED:
             raise _would_block(work) from error
         raise
+    else:
+        if _run_here.get() == HAS_REFUSED:  # and yet something went on
+            raise _would_block(work)
+        return answer
     finally:
         _run_here.reset(token)
         work.close()
-    if here.has_refused:  # and something went on as if nothing had been raised
-        raise _would_block(work)
-    return answer
+
+
+def _ensure_may_block() -> None:
+    """Raise RuntimeError if an event loop runs in this thread."""
+    if _run_here.get() != MAY_BLOCK and is_in_loop():
+        _run_here.set(HAS_REFUSED)
+        raise RuntimeError("an event loop runs in this thread")
 
 
 def _stepped(work: Coroutine[Any, Any, T]) -> T:
@@ -96,9 +92,9 @@ async def ask(
     answer: Any
     if is_instant(call) or needs_loop(call):
         answer = call(*args)
-    elif (here := _run_here.get()) is not None:
+    elif holds_thread():
         if pool.may_block:
-            here.ensure_may_wait()
+            _ensure_may_block()
         answer = call(*args)
     else:
         answer = await _in_thread(pool, call, *args)
@@ -110,7 +106,7 @@ async def ask(
 
 def holds_thread() -> bool:
     """Whether what waits here keeps a thread from other work, as under WSGI."""
-    return _run_here.get() is not None
+    return _run_here.get() != NOT_HERE
 
 
 def needs_loop(call: object) -> bool:
@@ -153,10 +149,9 @@ class Latch:
 
     async def wait(self, seconds: float) -> bool:
         """Whether it was opened before *seconds* were over."""
-        here = _run_here.get()
-        if here is not None:
+        if holds_thread():
             if seconds > 0 and not self.is_open:
-                here.ensure_may_wait()
+                _ensure_may_block()
             return self._opened.wait(seconds)
         trio = trio_here()
         await (self._in_asyncio(seconds) if trio is None else self._in(trio, seconds))

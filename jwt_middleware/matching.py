@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from .errors import AuthError, NoCredentials, shown
 from .paths import (
@@ -29,6 +30,21 @@ SEVERAL_READINGS = re.compile(r"[?#]|[^\x00-\x7F]")
 """What has more than one reading in a path that is not ambiguous."""
 
 
+class Found(NamedTuple):
+    """The rules that a request has to satisfy."""
+
+    rules: Sequence[Rule]
+    are_public: bool
+    """All of them."""
+    is_optional: bool = False
+    """Whether one lets in who shows no token."""
+
+    @classmethod
+    def of(cls, rules: Sequence[Rule]) -> Found:
+        are_public = all(rule.public for rule in rules)
+        return cls(rules, are_public, any(rule.optional for rule in rules))
+
+
 class Rules:
     """The rules of an application, and which of them were found for a request."""
 
@@ -39,8 +55,8 @@ class Rules:
         # One of somebody's own may look at more than the request.
         self._are_plain = all(type(rule) is Rule for rule in self._rules)
 
-    def found(self, request: Request) -> tuple[Sequence[Rule], bool]:
-        """Return the rules that *request* has to satisfy, and whether all are public.
+    def found(self, request: Request) -> Found:
+        """Return the rules that *request* has to satisfy.
 
         Raise AmbiguousPath if the path is too long or can be read in too many ways.
         """
@@ -57,9 +73,9 @@ class Rules:
 
     def _found(
         self, method: str, path: str, raw_path: str = "", roots: Roots = NO_ROOTS
-    ) -> tuple[Sequence[Rule], bool]:
+    ) -> Found:
         rules = match(self._rules, method, path, raw_path, roots, self._folded)
-        return rules, all(rule.public for rule in rules)
+        return Found.of(rules)
 
     def advice(self, request: Request, error: AuthError) -> str:
         """Return what to write if only its method keeps *request* from being public."""
@@ -167,5 +183,5 @@ def _strict(rules: Sequence[Rule], met: Iterable[int]) -> Sequence[Rule]:
 
 
 TOKEN_NEEDED = Rule("/*")
-NO_RULES = ((TOKEN_NEEDED,), False)
+NO_RULES = Found.of((TOKEN_NEEDED,))
 """What is found where there are none, for any request."""

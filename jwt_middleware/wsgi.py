@@ -169,6 +169,8 @@ class Parts:
     The server closes what the application has returned, through this.
     """
 
+    __slots__ = ("_parts", "_refuse")
+
     def __init__(
         self, parts: Iterable[bytes], refuse: Callable[[AuthError], Iterable[bytes]]
     ) -> None:
