@@ -50,8 +50,8 @@ class JWTMiddleware:
     of the middleware's own.
 
     A WebSocket is closed (1008) when its token expires or is revoked; with
-    *end_responses*, a response that still goes on, such as a stream of events, is
-    ended then as well.
+    *end_responses*, a response that still goes on and has no length is ended then as
+    well: a stream of events as if it were over, any other with an error for its client.
     """
 
     def __init__(

@@ -22,11 +22,21 @@ PART_S = 1.0
 CLOSE_S = 5.0
 """For saying goodbye to a client that does not read."""
 
-GOODBYE: dict[bool, dict[str, Any]] = {
-    True: {"type": "websocket.close", "code": 1008},
-    False: {"type": "http.response.body", "body": b"", "more_body": False},
+CLOSE: dict[str, Any] = {"type": "websocket.close", "code": 1008}
+LAST_PART: dict[str, Any] = {
+    "type": "http.response.body",
+    "body": b"",
+    "more_body": False,
 }
-"""To a WebSocket, or not."""
+EVENTS = b"text/event-stream"
+"""The content type of a response that has no end of its own, so that no part of it can
+be taken for the whole."""
+COMPLETING = "starlette.middleware.base"
+"""The module of BaseHTTPMiddleware."""
+ADVICE = (
+    "the response at %s was cut off, and Starlette's BaseHTTPMiddleware, which stands "
+    "outside of JWTMiddleware, completes it, so that it looks whole; put it inside"
+)
 CLOSING = ("websocket.close", "websocket.http.response.start")
 
 Scope = MutableMapping[str, Any]
@@ -44,12 +54,19 @@ class Judge(Protocol):
     def watch(self, token: Token, call: Callable[[], None]) -> Callable[[], None]: ...
 
 
+class TokenEnded(ConnectionResetError):
+    """ASGI: what is sent after the end of a connection raises an OSError."""
+
+
 class Ending:
     """A WebSocket, or a response that goes on, of which the token may end.
 
     Nothing of it is polled: the store calls when one of the token's handles is marked,
     and a timer when it expires.  Messages pass as they come, in the task that asks
     for them; when the token ends, the application is told that the client has gone.
+
+    A WebSocket and a stream of events are closed at once.  Any other response is cut
+    off when the application returns, so that its client sees an error.
     """
 
     def __init__(
@@ -69,6 +86,7 @@ class Ending:
         self._is_served = True
         self._is_ending = False
         self._is_websocket = scope["type"] == "websocket"
+        self._goodbye = CLOSE if self._is_websocket else None
         self._is_open = self._is_websocket
         """Whether there is something that the client has to be told the end of."""
 
@@ -78,13 +96,18 @@ class Ending:
         try:
             self._loop.spawn(self._check)  # a mark may have come just before
             await app(scope, self.receive, self.send)
+        except Exception as error:  # of an application that did not expect its end
+            if not _is_of_the_end(error):
+                raise
         finally:
             self._is_served = False
             self._call_off()
             unwatch()
         if self._ended is not None:  # else the server says goodbye in its own way
             await self._loop.give(PART_S, self._until_parted)
-        self._is_open = False
+        is_cut, self._is_open = self._is_open and self._is_ending, False
+        if is_cut and getattr(self._receive, "__module__", "") == COMPLETING:
+            logger.warning(ADVICE, self._path)
 
     async def receive(self) -> Message:
         try:
@@ -98,8 +121,8 @@ class Ending:
     async def send(self, message: Message) -> None:
         try:
             await self._loop.guard(self._send_in_turn, message)
-        except Interrupted:  # ASGI: what is sent after the end raises an OSError
-            raise ConnectionResetError("the token has ended") from None
+        except Interrupted:
+            raise TokenEnded("the token has ended") from None
         if self._ended is not None:  # before there was something to end
             await self._end(self._ended)
 
@@ -112,8 +135,11 @@ class Ending:
         """Only what has no length goes on; the rest is over soon, and told whole."""
         kind = message["type"]
         if kind == "http.response.start":
-            names = [name.lower() for name, _ in message.get("headers", ())]
-            return b"content-length" not in names
+            pairs = message.get("headers", ())
+            headers = {name.lower(): value for name, value in pairs}
+            if headers.get(b"content-type", b"").lower().startswith(EVENTS):
+                self._goodbye = LAST_PART
+            return b"content-length" not in headers
         if kind == "http.response.body":
             return self._is_open and bool(message.get("more_body"))
         return self._is_open and kind not in CLOSING
@@ -147,7 +173,8 @@ class Ending:
         logger.info("ended what was open at %s: %s", self._path, error.reason)
         async with self._parting:
             self._loop.interrupt()
-            await self._loop.give(CLOSE_S, self._say_goodbye)
+            if self._goodbye is not None:
+                await self._loop.give(CLOSE_S, self._say_goodbye)
 
     async def _until_parted(self) -> None:
         async with self._parting:
@@ -157,8 +184,17 @@ class Ending:
         with suppress(Exception):  # of a server, for what it knows to be gone
             async with self._sending:
                 is_open, self._is_open = self._is_open, False
-                if is_open:  # else the application has closed it meanwhile
-                    await self._send(GOODBYE[self._is_websocket])
+                # If it is not open, the application has closed it meanwhile.
+                if is_open and self._goodbye is not None:
+                    await self._send(self._goodbye)
+
+
+def _is_of_the_end(error: BaseException) -> bool:
+    """Whether *error* says only that the token has ended, in the way of a framework."""
+    if isinstance(error, BaseExceptionGroup):  # of a task group
+        return all(map(_is_of_the_end, error.exceptions))
+    is_starlettes = type(error).__name__ == "ClientDisconnect"
+    return isinstance(error.__context__ if is_starlettes else error, TokenEnded)
 
 
 def _nothing() -> None:

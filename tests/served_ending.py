@@ -86,7 +86,9 @@ async def websocket(scope: Any, receive: Any, send: Any, told: list[str]) -> Non
 
 
 async def http(scope: Any, receive: Any, send: Any, told: list[str]) -> None:
-    headers = []
+    headers = [(b"content-type", b"text/csv")]
+    if scope["path"] == "/events":
+        headers = [(b"content-type", b"text/event-stream")]
     if scope["path"] == "/length":
         headers = [(b"content-length", str(LENGTH).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

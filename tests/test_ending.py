@@ -19,6 +19,10 @@ import anyio
 import pytest
 import trio
 from anyio.lowlevel import checkpoint
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import request_response
 
 from jwt_middleware import (
     Authenticator,
@@ -61,8 +65,18 @@ TOLD: dict[Kind, Message] = {
     "http": {"type": "http.disconnect"},
 }
 ACCEPT: Message = {"type": "websocket.accept"}
-START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+START: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"Content-Type", b"Text/Event-Stream; charset=utf-8")],
+}
+DOWNLOAD: Message = {**START, "headers": [(b"content-type", b"text/csv")]}
 WHOLE: Message = {"type": "http.response.body", "body": b"whole"}
+
+
+async def pass_on(request: Request, call_next: Any) -> Any:
+    """Dispatch of a BaseHTTPMiddleware that does nothing."""
+    return await call_next(request)
 
 
 class Watched(MemoryStore):
@@ -841,6 +855,108 @@ class TestBeforeItIsOpen:
             await anyio.wait_all_tasks_blocked()
             line.say(last)
         assert parts == [FIRST["http"], last]
+
+    async def test_a_download_is_cut_off_and_never_completed(
+        self, auth: Authenticator, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its client sees an error: no last part, whatever the application does."""
+        line, heard = Line("http"), list[Message]()
+        await line.receive()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(DOWNLOAD)
+            await send(line.chunk)
+            heard.append(await receive())
+            await send({"type": "http.response.body", "body": b""})
+
+        with caplog.at_level(logging.INFO, "jwt_middleware"):
+            async with serving(app, auth, line, mint_token()):
+                await until(lambda: line.is_opened)
+                await by_subject(auth)
+        assert heard == [TOLD["http"]]
+        assert line.sent == [DOWNLOAD, line.chunk]
+        assert caplog.messages == ["ended what was open at '/live': revoked"]
+
+    async def test_a_download_that_was_completed_is_left_alone(
+        self, auth: Authenticator
+    ) -> None:
+        line = Line("http")
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(DOWNLOAD)
+            await send(line.chunk)
+            await send(WHOLE)
+            await by_subject(auth)
+            await anyio.wait_all_tasks_blocked()
+
+        with anyio.fail_after(SOON_S):
+            await call(app, auth, line, mint_token())
+        assert line.sent == [DOWNLOAD, line.chunk, WHOLE]
+
+    @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # of trio
+    @pytest.mark.parametrize("start", [START, DOWNLOAD], ids=["events", "download"])
+    @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+    @pytest.mark.parametrize("place", ["none", "inside", "outside"])
+    async def test_a_stream_of_starlette_is_ended_without_an_error(
+        self,
+        auth: Authenticator,
+        caplog: pytest.LogCaptureFixture,
+        start: Message,
+        spec_version: str,
+        place: str,
+    ) -> None:
+        """Else the server would log a traceback for each."""
+        line, events = Line("http"), [b"more"] * 1_000_000
+        await line.receive()
+
+        async def parts() -> AsyncIterator[bytes]:
+            for part in events:
+                yield part
+                await checkpoint()
+
+        async def endpoint(request: Request) -> Response:
+            media_type = start["headers"][0][1].decode()
+            return StreamingResponse(parts(), media_type=media_type)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await wrapped(scope, receive, send)
+
+        wrapped: Any = request_response(endpoint)
+        if place == "inside":
+            wrapped = BaseHTTPMiddleware(wrapped, dispatch=pass_on)
+        lock: Any = JWTMiddleware(app, auth, end_responses=True)
+        if place == "outside":
+            lock = BaseHTTPMiddleware(lock, dispatch=pass_on)
+        headers = [(b"authorization", f"Bearer {mint_token()}".encode())]
+        scope: Scope = {"type": "http", "method": "GET", "path": "/live"}
+        scope.update(headers=headers, asgi={"spec_version": spec_version})
+        with anyio.fail_after(SOON_S), caplog.at_level(logging.INFO, "jwt_middleware"):
+            async with anyio.create_task_group() as group:
+                group.start_soon(lock, scope, line.receive, line.send)
+                await until(lambda: line.is_opened)
+                await by_subject(auth)
+        is_whole = line.sent[-1] == GOODBYE["http"]
+        assert is_whole is (start is START or place == "outside")
+        advised = "put it inside" in caplog.text
+        assert advised is (start is DOWNLOAD and place == "outside")
+
+    async def test_an_error_beside_the_end_comes_out(self, auth: Authenticator) -> None:
+        line = Line("http")
+        await line.receive()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(DOWNLOAD)
+            await send(line.chunk)
+            await receive()
+            try:
+                await send(line.chunk)
+            except OSError as error:
+                raise ExceptionGroup("both", [error, LookupError("mine")]) from None
+
+        with pytest.RaisesGroup(OSError, LookupError, flatten_subgroups=True):
+            async with serving(app, auth, line, mint_token()):
+                await until(lambda: line.is_opened)
+                await by_subject(auth)
 
     @pytest.mark.parametrize("length", [[], [(b"content-length", b"5")]])
     async def test_a_response_that_was_sent_in_one_is_left_alone(

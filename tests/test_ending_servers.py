@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -149,8 +150,8 @@ def response(alice: Subject, path: str) -> Iterator[http.client.HTTPResponse]:
         yield opened
 
 
-def test_a_response_ends_when_its_token_is_revoked(port: int) -> None:
-    """As if it were over: the last chunk is there."""
+def test_events_end_when_their_token_is_revoked(port: int) -> None:
+    """As if they were over: the last chunk is there."""
     alice = Subject(port)
     with response(alice, "/events") as events:
         alice.revoke()
@@ -160,7 +161,7 @@ def test_a_response_ends_when_its_token_is_revoked(port: int) -> None:
     alice.until_told("http.disconnect")
 
 
-def test_a_response_ends_when_its_token_expires(port: int) -> None:
+def test_events_end_when_their_token_expires(port: int) -> None:
     alice = Subject(port, LIFETIME_S)
     with response(alice, "/events") as events:
         begun = time.monotonic()
@@ -169,7 +170,31 @@ def test_a_response_ends_when_its_token_expires(port: int) -> None:
     alice.until_told("http.disconnect")
 
 
-def test_a_connection_serves_the_next_after_a_response_was_ended(port: int) -> None:
+def test_a_download_that_is_cut_off_is_an_error_for_its_client(port: int) -> None:
+    """No client takes the part that it got for the whole."""
+    alice = Subject(port)
+    with response(alice, "/download") as download:
+        alice.revoke()
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            download.read()
+    alice.until_told("http.disconnect")
+
+
+def test_a_download_that_is_cut_off_is_an_error_for_httpx(port: int) -> None:
+    alice = Subject(port)
+    url = f"http://127.0.0.1:{port}/download"
+    with (
+        httpx2.Client(trust_env=False) as client,
+        client.stream("GET", url, headers=alice.headers) as download,
+    ):
+        parts = download.iter_raw()
+        assert next(parts) == b"hello\n"
+        alice.revoke()
+        with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError)):
+            next(parts)
+
+
+def test_a_connection_serves_the_next_after_events_were_ended(port: int) -> None:
     """What it says belongs to the next response, or it is closed."""
     alice, bob = Subject(port), Subject(port)
     with connected(port) as connection:
