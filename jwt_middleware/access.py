@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .compact import MAX_LENGTH, write_json
-from .errors import InvalidToken
+from .errors import InvalidScope, InvalidToken
 from .jose import Key, sign_compact
 from .refresh import Grant
 from .trust import TrustedIssuer
@@ -53,3 +53,16 @@ class AccessTokens:
                 f"a token of {len(text)} characters; at most {MAX_LENGTH} are accepted"
             )
         return text
+
+
+def read_less(
+    scope: str | Iterable[str] | None, granted: Sequence[str]
+) -> Sequence[str]:
+    """Return the scopes that are asked for.  Raise InvalidScope if they are more."""
+    if scope is None:
+        return granted
+    several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
+    wanted = tuple(dict.fromkeys(several))  # each once, and as a client wrote it
+    if more := set(wanted) - set(granted):
+        raise InvalidScope(f"{len(more)} scopes more than were granted")
+    return wanted

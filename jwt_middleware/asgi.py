@@ -57,7 +57,7 @@ class JWTMiddleware:
     def __init__(
         self, app: ASGIApp, auth: Authenticator, *, end_responses: bool = False
     ) -> None:
-        ensure_authenticator(auth)
+        ensure_authenticator(auth, app)
         self.app = app
         self.auth = auth
         self._app_root = AppRoot.of(app)

@@ -22,6 +22,7 @@ from .credentials import (
 )
 from .decision import ANONYMOUS_PASS, Divert, Pass
 from .errors import (
+    QUOTABLE,
     AuthError,
     InsecureTransport,
     InvalidRequest,
@@ -32,7 +33,7 @@ from .errors import (
     shown,
 )
 from .matching import Rules
-from .options import QUOTABLE, read_clock, read_count, read_flag, read_parts, read_word
+from .options import read_clock, read_count, read_flag, read_parts, read_word
 from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
@@ -218,8 +219,13 @@ def _ensure_sessions_end(store: Store | None, owners: Iterable[object]) -> None:
             )
 
 
-def ensure_authenticator(auth: object) -> None:
-    """Raise ValueError where a middleware was given something else to decide."""
+def ensure_authenticator(auth: object, app: object = print) -> None:
+    """Raise ValueError if a middleware was given no Authenticator, or no *app*."""
+    if not callable(app):
+        raise ValueError(
+            f"app is {type(app).__name__}, expected an application; "
+            "write JWTMiddleware(app, Authenticator(...))"
+        )
     if not isinstance(auth, Authenticator):
         raise ValueError(
             f"auth is {type(auth).__name__}; "

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 
-from .errors import AuthError
-from .options import QUOTABLE
+from .errors import AuthError, ensure_quotable
 
 REMEMBERED = 256
+PARAMETER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Challenge:
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
-            if not QUOTABLE.fullmatch(value):
-                raise ValueError(f"{name} cannot stand in a header: {value!r}")
+            if not PARAMETER.fullmatch(name):
+                raise ValueError(f"a parameter of a challenge is called {name!r}")
+            ensure_quotable(name, value)
 
     def to_header(self) -> str:
         listed = ", ".join(

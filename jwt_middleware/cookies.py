@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .credentials import NAME, Credentials, ensure_unbound
+from .credentials import NAME, SEPARATORS, Credentials, ensure_unbound
 from .errors import CrossOrigin, MultipleCredentials, shown
 from .options import read_word, read_words
 from .request import Request
@@ -38,7 +38,7 @@ class Cookie:
     trusted_origins: Iterable[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        read_word("name", self.name, NAME)
+        read_word("name", self.name, NAME, SEPARATORS)
         origins = read_words("trusted_origins", self.trusted_origins)
         for origin in origins:
             if not TRUSTED.fullmatch(origin) or _without_port(origin) != origin:

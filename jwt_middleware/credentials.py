@@ -16,6 +16,7 @@ from .request import Request
 from .token import Token
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
+SEPARATORS = "spaces, quotes and separators"
 TOKEN68 = ALPHABET + b".~+/"  # RFC 9110 §11.2, with "=" at its end only
 
 
@@ -94,9 +95,9 @@ class BearerHeader:
     _header: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        read_word("name", self.name, NAME)
+        read_word("name", self.name, NAME, SEPARATORS)
         if self.scheme is not None:
-            read_word("scheme", self.scheme, NAME)
+            read_word("scheme", self.scheme, NAME, SEPARATORS)
         object.__setattr__(self, "_header", self.name.lower())
 
     @property
@@ -180,13 +181,33 @@ def extract(request: Request, sources: Sequence[Source]) -> Credentials | None:
     return found
 
 
+def _ensure_methods(source: Source) -> None:
+    """Raise ValueError if a method of *source* could not be called as it will be."""
+    name = type(source).__name__
+    for method in ("find", "confirm", "renew", "divert"):
+        if not callable(getattr(source, method, print)):
+            raise ValueError(f"{method} of the source {name} is not a method")
+    for method in ("find", "divert"):
+        if inspect.iscoroutinefunction(getattr(source, method, None)):
+            raise ValueError(
+                f"{method}() of the source {name} must be a plain method; write "
+                f"'def {method}', without 'async'"
+            )
+    renew = getattr(source, "renew", None)
+    if renew is not None and not inspect.iscoroutinefunction(renew):
+        raise ValueError(
+            f"renew() of the source {name} must be a coroutine; write 'async def renew'"
+        )
+    if (header := getattr(source, "header_name", None)) is not None:
+        read_word(f"header_name of the source {name}", header, NAME, SEPARATORS)
+
+
 def read_sources(sources: Iterable[Source]) -> Sequence[Source]:
     """Return at least one source, none twice.  Raise ValueError."""
     found = read_parts("sources", sources, "challenge", "find", "confirm")
     if not found or any(a == b for a, b in combinations(found, 2)):
         raise ValueError("name at least one source, and none twice")
     for source in found:
-        read_word("the challenge of a source", source.challenge, NAME)
-        if inspect.iscoroutinefunction(source.find):
-            raise ValueError("find() of a source must be a plain method")
+        read_word("the challenge of a source", source.challenge, NAME, SEPARATORS)
+        _ensure_methods(source)
     return found

@@ -35,11 +35,23 @@ AuthError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
 SHOWN_CHARACTERS = 80
+QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")
+"""What can stand in the quotes of a challenge: RFC 6750 §3."""
+
+
+def ensure_quotable(name: str, text: object) -> None:
+    """Raise ValueError if *text* is a string that would break out of its quotes."""
+    if isinstance(text, str) and not QUOTABLE.fullmatch(text):
+        raise ValueError(
+            f"{name} cannot stand in a header: {text!r}; write printable ASCII without "
+            "quotes and backslashes"
+        )
 
 
 class AuthError(Exception):
@@ -65,6 +77,11 @@ class AuthError(Exception):
     """Seconds, where it may be better then."""
     source: object = None
     """What found the credentials that are refused, where it was them."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("error", "description"):
+            ensure_quotable(f"{cls.__name__}.{name}", getattr(cls, name))
 
     def told(self) -> dict[str, str]:
         """What the client may know."""
@@ -224,6 +241,8 @@ class InsufficientScope(AuthError):
 
     def __init__(self, message: str, *, scopes: tuple[str, ...]) -> None:
         super().__init__(message)
+        for scope in scopes:
+            ensure_quotable("each of scopes", scope)
         self.scopes = scopes
         self.challenge_parameters = (("scope", " ".join(scopes)),)
 
@@ -237,6 +256,8 @@ class StepUpRequired(AuthError):
 
     def __init__(self, message: str, *, demanded: Mapping[str, str]) -> None:
         super().__init__(message)
+        for name, value in demanded.items():
+            ensure_quotable(name, value)
         self.demanded = demanded
         """Parameters of the challenge: ``acr_values``, ``max_age``."""
         self.challenge_parameters = tuple(demanded.items())

@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .access import TYPE, AccessTokens
+from .access import TYPE, AccessTokens, read_less
 from .bridge import run
 from .claims import read_claims
-from .errors import InvalidGrant, InvalidScope
+from .errors import InvalidGrant
 from .jose import Key
+from .keys import OwnKeys, read_signing_keys
 from .options import (
     SCOPE,
     TEXT,
     read_clock,
     read_date,
+    read_issuer,
     read_one_or_several,
-    read_parts,
     read_seconds,
-    read_word,
     read_words,
 )
 from .pair import TokenPair
@@ -73,9 +73,9 @@ class TokenIssuer:
         leeway: float = 30,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.issuer = read_word("issuer", issuer)
+        self.issuer = read_issuer(issuer)
         self._audience = read_one_or_several("audience", audience, TEXT)
-        self._keys = _read_keys(key)
+        self._keys = read_signing_keys(key)
         self._lifetime = read_whole("access_lifetime", access_lifetime, LONGEST_ACCESS)
         limits = read_limits(
             self._lifetime, store, session_lifetime, idle_lifetime, reuse_leeway
@@ -92,7 +92,7 @@ class TokenIssuer:
         return TrustedIssuer(
             self.issuer,
             audience=self._audience,
-            keys=self._keys,
+            keys=OwnKeys(*self._keys),
             types=(TYPE,),
             leeway=read_seconds("leeway", leeway, least=1, most=MOST_LEEWAY),
             max_lifetime=max_lifetime,
@@ -138,7 +138,9 @@ class TokenIssuer:
         added = read_claims({"auth_time": int(self._now()), **claims})
         read_date("auth_time", added["auth_time"])
         if not isinstance(subject, str) or not subject:
-            raise ValueError("subject must be a string that is not empty")
+            raise ValueError(
+                f"subject must be a string that is not empty, not {subject!r}"
+            )
         grant = await self._sessions.begin(subject, scopes, added)
         return self._pair(grant, scopes)
 
@@ -161,7 +163,7 @@ class TokenIssuer:
     ) -> TokenPair:
         """Take a refresh token for new tokens, like `refresh`."""
         grant = await self._sessions.read(refresh_token)
-        scopes = _read_less(scope, grant.scopes)
+        scopes = read_less(scope, grant.scopes)
         return self._pair(await self._sessions.use(grant), scopes)
 
     @shows_no_token
@@ -238,23 +240,3 @@ class TokenIssuer:
     def trusted(self) -> TrustedIssuer:
         """What an `Authenticator` of the same application needs."""
         return self._trusted
-
-
-def _read_keys(key: Key | Sequence[Key]) -> Sequence[Key]:
-    keys = (key,) if isinstance(key, Key) else read_parts("key", key, "sign")
-    if not keys or not keys[0].can_sign:
-        raise ValueError("key must be a private Key, or several, the first private")
-    return keys
-
-
-def _read_less(
-    scope: str | Iterable[str] | None, granted: Sequence[str]
-) -> Sequence[str]:
-    """The scopes that are asked for.  Raise InvalidScope for more than was granted."""
-    if scope is None:
-        return granted
-    several = filter(None, scope.split(" ")) if isinstance(scope, str) else scope
-    wanted = tuple(dict.fromkeys(several))  # each once, and as a client wrote it
-    if more := set(wanted) - set(granted):
-        raise InvalidScope(f"{len(more)} scopes more than were granted")
-    return wanted

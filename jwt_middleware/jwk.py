@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .compact import base64url_decode, base64url_encode
-from .errors import MalformedToken
+from .errors import MalformedToken, shown
 from .options import read_one_or_several
 
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "priv"})
@@ -47,8 +47,10 @@ def read_algorithms(algorithms: Iterable[str] | None) -> tuple[str, ...]:
     names = read_one_or_several("algorithms", algorithms)
     for name in names:
         if name not in NAMES:
+            meant = [known for known in NAMES if known.lower() == name.lower()]
+            write = f"; write {meant[0]!r}" if meant else ""
             raise ValueError(
-                f"{name!r} is none of the algorithms: {', '.join(sorted(NAMES))}"
+                f"{name!r} is none of the algorithms: {', '.join(sorted(NAMES))}{write}"
             )
     return names
 
@@ -71,7 +73,14 @@ def algorithm_of(jwk: Mapping[str, Any], preferred: Iterable[str] = ()) -> str:
     elif preferred:
         able = tuple(name for name in preferred if name in able)
     if not able:
-        raise NotForSignatures("the JWK is of a kind that no signature here uses")
+        if "keys" in jwk:
+            raise NotForSignatures(
+                "it is a JWK Set, expected one JWK; write StaticKeys.from_jwks(...)"
+            )
+        raise NotForSignatures(
+            "the JWK is of a kind that no signature here uses: kty "
+            f"{shown(kty)}, crv {shown(jwk.get('crv'))}, alg {shown(named)}"
+        )
     return able[0]
 
 

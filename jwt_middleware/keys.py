@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 from .jose import Key
 from .jwk import PRIVATE_MEMBERS, NotForSignatures, algorithm_of
@@ -46,7 +46,7 @@ class StaticKeys:
             if not isinstance(key, Key):
                 raise ValueError(
                     f"{type(key).__name__} is no Key; write Key.from_pem, Key.from_jwk "
-                    "or Key.from_secret"
+                    "or Key.from_secret, and StaticKeys(*keys) for several"
                 )
         self.keys: Sequence[Key] = tuple(key.public for key in keys)
         _ensure_distinct(self.keys)
@@ -63,7 +63,9 @@ class StaticKeys:
         """
         members = jwks.get("keys") if isinstance(jwks, Mapping) else None
         if not isinstance(members, list):
-            raise ValueError('a JWK Set is an object with a list "keys"')
+            raise ValueError(
+                f'a JWK Set is an object with a list "keys"; {_instead_of_set(jwks)}'
+            )
         found = [_read_member(member, algorithms) for member in members]
         return cls(*(key for key in found if key is not None))
 
@@ -75,6 +77,12 @@ class StaticKeys:
 
     def __repr__(self) -> str:
         return f"<StaticKeys {' '.join(key.algorithm for key in self.keys)}>"
+
+
+class OwnKeys(StaticKeys):
+    """The keys of a `TokenIssuer`, whose tokens always name their key."""
+
+    __slots__ = ()
 
 
 def _read_member(jwk: Any, algorithms: Sequence[str]) -> Key | None:
@@ -96,3 +104,31 @@ def _ensure_distinct(keys: Sequence[Key]) -> None:
         for other in keys[:index]:
             if key.kid == other.kid and key.names & other.names:
                 raise ValueError(f"two keys are called {key.kid!r}; a kid names one")
+
+
+def _instead_of_set(value: object) -> str:
+    """What to write where *value* was given for a JWK Set."""
+    if isinstance(value, (str, bytes)):
+        return "write StaticKeys.from_jwks(json.loads(text))"
+    if isinstance(value, Mapping) and "kty" in value:
+        return "this is one JWK: write keys=[Key.from_jwk(jwk)]"
+    return "write {'keys': [jwk]}"
+
+
+def read_signing_keys(key: Key | Sequence[Key]) -> Sequence[Key]:
+    """Return at least one key, of which the first can sign.  Raise ValueError."""
+    is_iterable = isinstance(key, Iterable) and not isinstance(key, (str, bytes, dict))
+    keys = tuple(cast("Iterable[Key]", key)) if is_iterable else (cast(Key, key),)
+    for each in keys:
+        if not isinstance(each, Key):
+            raise ValueError(
+                f"key is a {type(each).__name__}, expected a Key; write "
+                "key=Key.from_pem(PRIVATE_PEM, 'ES256'), Key.from_jwk(...) or "
+                "Key.generate()"
+            )
+    if not keys or not keys[0].can_sign:
+        found = "has no signing half" if keys else "is empty"
+        raise ValueError(
+            f"key must be a private Key, or several, the first private; it {found}"
+        )
+    return keys

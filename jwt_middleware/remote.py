@@ -16,7 +16,7 @@ from .jose import Key, fitting
 from .jwk import ALGORITHMS, read_algorithms
 from .jwks import read_jwks
 from .keyset import KeysState
-from .options import read_clock, read_seconds
+from .options import metadata_issuer, read_clock, read_seconds
 from .upkeep import Upkeep
 
 SYMMETRIC = frozenset(ALGORITHMS["oct", None])
@@ -56,6 +56,7 @@ class RemoteKeys:
         fetcher: Fetcher | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        _ensure_no_metadata(jwks_url)
         prepare()
         self._able = usable_names() - SYMMETRIC  # this imports what reads keys
         self._algorithms: tuple[str, ...] | None = None
@@ -157,3 +158,12 @@ def _read_fetcher(fetcher: Fetcher | None) -> Fetcher:
     if not isinstance(fetcher, Fetcher):
         raise ValueError("fetcher is no Fetcher; write fetcher=Fetcher(cafile=...)")
     return fetcher
+
+
+def _ensure_no_metadata(address: object) -> None:
+    """Raise ValueError for the address of metadata, which holds no keys."""
+    if issuer := metadata_issuer(address):
+        raise ValueError(
+            f"{address!r} is the address of metadata, expected a JWK Set or the name "
+            f"of an issuer; write RemoteKeys.from_issuer({issuer!r})"
+        )

@@ -108,6 +108,12 @@ def ensure_scopes(token: Token, scopes: Sequence[str]) -> None:
 def read_rules(rules: Iterable[Rule]) -> Sequence[Rule]:
     """Return *rules*.  One that can never apply is logged."""
     found = read_parts("rules", rules, "covers", "permit")
+    for rule in found:
+        if not isinstance(rule, Rule):
+            raise ValueError(
+                f"each of rules is a Rule, not a {type(rule).__name__}; "
+                "derive its class from Rule"
+            )
     for earlier, later in combinations(found, 2):
         if earlier.shadows(later):
             logger.warning("%r never applies: it stands after %r", later, earlier)
@@ -145,6 +151,11 @@ def _ensure_path(path: str) -> None:
         raise ValueError(
             f"{path!r} is no path of a rule: a rule knows no parameters such as "
             f"{found[0].lstrip('/')!r}; write {prefix + '/*'!r}"
+        )
+    if "?" in path or "#" in path:
+        raise ValueError(
+            f"{path!r} is no path of a rule: a rule sees neither query nor fragment; "
+            f"write {re.split('[?#]', path)[0]!r}"
         )
     literal = path[:-1] if path.endswith("/*") else path
     if not path.startswith("/") or "*" in literal or is_ambiguous(literal):

@@ -93,7 +93,7 @@ class SessionCookies:
             same_site=same_site if transparent else "Strict",
         )
         if login_path is not None:
-            read_word("login_path", login_path, LOGIN_PATH)
+            read_word("login_path", login_path, LOGIN_PATH, "a host or a query")
         self._login_path = login_path
         if self._refresh.name == access:
             raise ValueError("access and refresh are two cookies; give them two names")
@@ -244,7 +244,10 @@ class SessionCookies:
 
 def _read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:
     if not isinstance(issuer, TokenIssuer):
-        raise ValueError(f"{type(issuer).__name__} is no TokenIssuer")
+        raise ValueError(
+            f"{type(issuer).__name__} is no TokenIssuer; "
+            "write SessionCookies(TokenIssuer(...))"
+        )
     if not issuer.is_renewable:
         raise ValueError(
             "a session that lies idle for an access token's life would end, and not be "

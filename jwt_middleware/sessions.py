@@ -19,9 +19,9 @@ from .errors import (
     TokenRevoked,
 )
 from .jose import Key, verify_compact
-from .options import read_seconds
+from .options import read_parts, read_seconds
 from .refresh import Grant, RefreshTokens
-from .revocation import Revocations
+from .revocation import METHODS, Revocations
 from .rotation import Rotation
 from .session_ids import is_session_id, new_session_id
 from .store import Store
@@ -60,6 +60,8 @@ class Sessions:
         self._now = now
         self._policy = trusted.policy
         self._leeway = trusted.policy.leeway
+        if store is not None:
+            read_parts("store", (store,), *METHODS)
         self._refresh = RefreshTokens(
             self._issuer, trusted.policy.audiences, keys, self._leeway
         )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .credentials import NAME
+from .credentials import NAME, SEPARATORS
 from .options import read_count, read_word
 
 PATH = re.compile(r"/[\x21-\x3A\x3C-\x7E]*")  # RFC 6265 §4.1.1, from the root
@@ -39,8 +39,8 @@ class SetCookie:
     same_site: Literal["Strict", "Lax"] = field(default="Strict", kw_only=True)
 
     def __post_init__(self) -> None:
-        read_word("the name of a cookie", self.name, NAME)
-        read_word("the path of a cookie", self.path, PATH)
+        read_word("the name of a cookie", self.name, NAME, SEPARATORS)
+        read_word("the path of a cookie", self.path, PATH, "spaces and semicolons")
         if self.same_site not in ("Strict", "Lax"):
             raise ValueError(f"same_site is 'Strict' or 'Lax', not {self.same_site!r}")
         if len(self.path) > LONGEST_PATH:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from .bridge import needs_loop
 from .errors import AuthError, KeysUnavailable, UnknownKey, shown
 from .jose import Key, fitting
 from .jwk import read_algorithms
-from .keys import KeySource, StaticKeys
-from .options import TEXT, read_one_or_several, read_seconds, read_word, read_words
+from .key_sources import Keys, is_allowed, read_keys
+from .keys import KeySource
+from .options import (
+    TEXT,
+    read_issuer,
+    read_one_or_several,
+    read_seconds,
+    read_words,
+)
 from .policy import RFC9068_CLAIMS, Policy, media_type
 from .store import Store
 
@@ -22,7 +28,6 @@ MOST_LEEWAY = 300
 EDWARDS = {"Ed25519", "Ed448"}
 LONGEST_LIFETIME = 10 * 365 * 86400
 
-Keys = KeySource | Iterable[Key] | Mapping[str, Any]
 Held = Callable[[], Sequence[Key] | None]
 
 
@@ -80,10 +85,10 @@ class TrustedIssuer:
         require: Iterable[str] = (),
         profile: Literal["rfc9068"] | None = None,
     ) -> None:
-        self.issuer = read_word("issuer", issuer)
+        self.issuer = read_issuer(issuer)
         self.algorithms = read_algorithms(algorithms)
         self._accepted = _names_of(self.algorithms)
-        self.keys = _read_keys(keys, self.issuer, self.algorithms)
+        self.keys = read_keys(keys, self.issuer, self.algorithms)
         self.policy = Policy(
             issuer=self.issuer,
             audiences=frozenset(read_one_or_several("audience", audience, TEXT)),
@@ -126,7 +131,7 @@ class TrustedIssuer:
         return fitting(allowed, header)
 
     def _is_allowed(self, key: Key) -> bool:
-        return _is_allowed(key, self.algorithms) and key.is_of(self.issuer)
+        return is_allowed(key, self.algorithms) and key.is_of(self.issuer)
 
     @property
     def memory(self) -> float:
@@ -169,54 +174,6 @@ def _held_by(keys: KeySource) -> Held:
     return (lambda: None) if iscoroutinefunction(getattr(keys, "held", None)) else ask
 
 
-def _read_keys(
-    keys: Keys | None, issuer: str, algorithms: tuple[str, ...]
-) -> KeySource:
-    if keys is None:
-        return _discovered(issuer, algorithms)
-    if isinstance(keys, (str, bytes, Key)):
-        raise ValueError(
-            f"{type(keys).__name__} is no set of keys; write "
-            "keys=[Key.from_pem(...)] or keys=[key]"
-        )
-    source = _read_static(keys, algorithms) if isinstance(keys, Iterable) else keys
-    if isinstance(source, StaticKeys):
-        if not any(_is_allowed(key, algorithms) for key in source.keys):
-            raise ValueError(f"no key is for any of {', '.join(algorithms)}")
-        if not any(key.is_of(issuer) for key in source.keys):
-            named = sorted({str(key.issuer) for key in source.keys})
-            raise ValueError(
-                f"the keys are of another issuer: their JWKs name {', '.join(named)}; "
-                "write that name as issuer, or give the keys of this one"
-            )
-    elif isinstance(source, type) or not needs_loop(getattr(source, "resolve", None)):
-        raise ValueError(f"{type(keys).__name__} has no 'async def resolve(header)'")
-    prefer: Any = getattr(source, "prefer", None)
-    if callable(prefer):
-        prefer(algorithms)
-    return source
-
-
-def _discovered(issuer: str, algorithms: tuple[str, ...]) -> KeySource:
-    from .remote import RemoteKeys  # not for keys that are given
-
-    try:
-        return RemoteKeys.from_issuer(issuer, algorithms=algorithms or None)
-    except ValueError as error:
-        raise ValueError(
-            f"keys are missing, and cannot be found by the issuer's name: {error}; "
-            "or give keys=[Key.from_pem(...)] or RemoteKeys(...)"
-        ) from error
-
-
-def _read_static(
-    keys: Iterable[Key] | Mapping[str, Any], algorithms: tuple[str, ...]
-) -> StaticKeys:
-    if isinstance(keys, Mapping):
-        return StaticKeys.from_jwks(cast("Mapping[str, Any]", keys), algorithms)
-    return StaticKeys(*keys)
-
-
 def _ensure_keys(keys: Sequence[Key]) -> Sequence[Key]:
     found = tuple(keys)  # an iterator would be empty after the check
     if not all(isinstance(key, Key) for key in found):
@@ -232,10 +189,6 @@ def _names_of(algorithms: tuple[str, ...]) -> frozenset[str]:
     elif names & EDWARDS:
         names.add("EdDSA")
     return frozenset(names)
-
-
-def _is_allowed(key: Key, algorithms: tuple[str, ...]) -> bool:
-    return not algorithms or not key.names.isdisjoint(algorithms)
 
 
 def _read_types(types: Iterable[str], profile: str | None) -> frozenset[str]:

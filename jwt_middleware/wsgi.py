@@ -33,7 +33,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
-        ensure_authenticator(auth)
+        ensure_authenticator(auth, app)
         if needs_loop(app):
             raise ValueError(
                 "app is an ASGI application; write "

@@ -537,6 +537,12 @@ def test_a_traditional_pem_is_plain_too() -> None:
     assert algorithm_named("ES256").load_pem(pem).public_key() == P256.public_key()
 
 
+def test_what_no_library_has_read_is_no_key() -> None:
+    for name in ("ES256", "Ed25519", "RS256", "ML-DSA-44"):
+        with pytest.raises(ValueError, match="not a sound key"):
+            algorithm_named(name).accept(object())
+
+
 # JWKs that contradict themselves
 
 

@@ -19,7 +19,6 @@ FLOORS = (
     {
         "errors",
         "issue_dates",
-        "options",
         "request",
         "token",
         "strength",
@@ -34,6 +33,7 @@ FLOORS = (
         "redis_scripts",
     },
     {
+        "options",
         "tracebacks",
         "pools",
         "compact",
@@ -77,6 +77,7 @@ FLOORS = (
     {"keys", "jwks", "keyset", "refresh"},
     {"upkeep", "redis", "sqlite"},
     {"remote"},
+    {"key_sources"},
     {"trust"},
     {"revocation", "origins"},
     {"cache"},

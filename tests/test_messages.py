@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from jwt_middleware import Authenticator, BearerHeader, Key, TokenIssuer
+from jwt_middleware import (
+    Authenticator,
+    AuthError,
+    BearerHeader,
+    Key,
+    RemoteKeys,
+    Rule,
+    SessionCookies,
+    StaticKeys,
+    TokenIssuer,
+    TrustedIssuer,
+)
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.challenge import Challenge
+from jwt_middleware.errors import InsufficientScope, StepUpRequired
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .conftest import Mint, authenticator, trusted
@@ -43,22 +58,279 @@ def test_issuers_that_are_none() -> None:
             Authenticator(wrong)
 
 
-def test_a_source_is_checked_at_construction() -> None:
-    class Split(BearerHeader):
-        challenge = "Bearer\r\nX: y"
-
-    class Waiting(BearerHeader):
-        async def find(self, request: Any) -> Any:  # type: ignore[override]
-            return None
-
-    with pytest.raises(ValueError, match="challenge of a source"):
-        authenticator(sources=(Split(),))
-    with pytest.raises(ValueError, match="plain method"):
-        authenticator(sources=(Waiting(),))
-
-
 def test_an_asgi_application_is_not_served_as_wsgi() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
     with pytest.raises(ValueError, match=r"jwt_middleware\.asgi\.JWTMiddleware"):
         WSGIMiddleware(app, authenticator())  # type: ignore[arg-type]
+
+
+class Split(BearerHeader):
+    challenge = "Bearer\r\nX: y"
+
+
+class Waiting(BearerHeader):
+    async def find(self, request: Any) -> Any:  # type: ignore[override]
+        return None
+
+
+class Lazy(BearerHeader):
+    def renew(self, request: Any) -> Any:
+        return None
+
+
+class Unwritten(BearerHeader):
+    confirm = None  # type: ignore[assignment]
+
+
+class Headed(BearerHeader):
+    header_name = "A\r\nB"
+
+
+class Duck:
+    """A rule that does not derive from Rule."""
+
+    def covers(self, method: str, path: str) -> bool:
+        return True
+
+    def permit(self, token: Any) -> None: ...
+
+
+KEY = Key.generate()
+NOBODY: Any = None
+NAME = "https://login.example"
+METADATA = f"{NAME}/.well-known/openid-configuration"
+OAUTH = f"{NAME}/.well-known/oauth-authorization-server/tenant"
+JWKS = f"{NAME}/.well-known/jwks.json"
+
+
+def issuing(**options: Any) -> TokenIssuer:
+    return TokenIssuer(NAME, **{"audience": "a", "key": KEY, **options})
+
+
+def named(issuer: Any, **options: Any) -> TrustedIssuer:
+    return TrustedIssuer(issuer, **{"audience": "a", "keys": [KEY], **options})
+
+
+def app(*_: Any) -> Any: ...
+
+
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "a secret as key": (
+        lambda: issuing(key="secret"),
+        r"key is a str, expected a Key; write key=Key\.from_pem",
+    ),
+    "no key": (lambda: issuing(key=None), "key is a NoneType, expected a Key; write"),
+    "a JWK as key": (lambda: issuing(key=KEY.to_jwk()), "key is a dict, expected a"),
+    "a secret among keys": (lambda: issuing(key=[KEY, "x"]), "key is a str, expected"),
+    "a public key": (
+        lambda: issuing(key=KEY.public),
+        "must be a private Key, or several, the first private; it has no signing half",
+    ),
+    "no keys": (lambda: issuing(key=[]), "the first private; it is empty"),
+    "a store's address": (
+        lambda: issuing(store="redis://a"),
+        r"each of store is .*, not a str; write store=MemoryStore\(\)",
+    ),
+    "no subject": (lambda: issuing().issue(NOBODY), "subject must be .*, not None"),
+    "no audience": (
+        lambda: trusted(audience=None),
+        "audience takes several strings, not None; write audience='https://api",
+    ),
+    "no audience to issue for": (lambda: issuing(audience=None), "write audience="),
+    "an empty audience": (lambda: trusted(audience=""), "not ''; write audience="),
+    "no issuer": (lambda: named(None), "not None; write issuer='https://login"),
+    "a JWKS as issuer": (
+        lambda: named(JWKS),
+        "the address of a document, expected the 'iss'.*write issuer='https://login.ex",
+    ),
+    "a JWKS elsewhere": (
+        lambda: named(f"{NAME}/jwks.json"),
+        r"write issuer as the tokens name it, and keys=RemoteKeys\(address\)",
+    ),
+    "metadata as issuer": (
+        lambda: named(METADATA, keys=None),
+        "the address of a document, .*; write issuer='https://login.example'",
+    ),
+    "OAuth metadata": (lambda: named(OAUTH), "issuer='https://login.example/tenant'"),
+    "metadata to issue by": (
+        lambda: TokenIssuer(METADATA, audience="a", key=KEY),
+        "write issuer='https://login.example'",
+    ),
+    "metadata as JWKS": (
+        lambda: RemoteKeys(METADATA),
+        r"metadata, expected .*; write RemoteKeys\.from_issuer\('https://login.example'",
+    ),
+    "metadata by issuer": (
+        lambda: RemoteKeys.from_issuer(OAUTH),
+        r"write RemoteKeys\.from_issuer\('https://login.example/tenant'\)",
+    ),
+    "an address as keys": (
+        lambda: trusted(keys=JWKS),
+        r"keys=RemoteKeys\(address\) for keys at an address",
+    ),
+    "a number as keys": (lambda: trusted(keys=7), r"write keys=\[key\], a JWK Set or"),
+    "a JWK as keys": (
+        lambda: trusted(keys=KEY.public.to_jwk()),
+        r"this is one JWK: write keys=\[Key\.from_jwk\(jwk\)\]",
+    ),
+    "text as JWKS": (
+        lambda: StaticKeys.from_jwks("{}"),  # type: ignore[arg-type]
+        r"write StaticKeys\.from_jwks\(json\.loads\(text\)\)",
+    ),
+    "another object as JWKS": (lambda: StaticKeys.from_jwks({}), r"write \{'keys': "),
+    "a list of keys": (
+        lambda: StaticKeys([KEY]),  # type: ignore[arg-type]
+        r"list is no Key; .* and StaticKeys\(\*keys\) for several",
+    ),
+    "a JWK Set as JWK": (
+        lambda: Key.from_jwk({"keys": []}),
+        r"a JWK Set, expected one JWK; write StaticKeys\.from_jwks",
+    ),
+    "a JWK of another kind": (
+        lambda: Key.from_jwk({"kty": "EC", "crv": "secp256k1"}),
+        "no signature here uses: kty 'EC', crv 'secp256k1', alg None",
+    ),
+    "keys of another algorithm": (
+        lambda: trusted(algorithms="RS256"),
+        "no key is for any of RS256: the keys are for ES256; write algorithms=None",
+    ),
+    "small letters": (
+        lambda: trusted(algorithms=["es256"]),
+        "'es256' is none of the algorithms: .*; write 'ES256'",
+    ),
+    "a number of algorithms": (
+        lambda: trusted(algorithms=5),
+        r"algorithms takes several strings, not 5; write algorithms=\('ES256',\)",
+    ),
+    "five keys without names": (
+        lambda: trusted(keys=[Key.generate() for _ in range(5)]),
+        "5 keys of ES256 have no kid, .* at most 4 .*; give each the kid",
+    ),
+    "a source as sources": (
+        lambda: authenticator(sources=BearerHeader()),
+        r"sources takes several, not a BearerHeader; write sources=\(BearerHeader\(\),",
+    ),
+    "a class among sources": (
+        lambda: authenticator(sources=(BearerHeader,)),
+        r"not the class BearerHeader; write sources=\(BearerHeader\(\),\)",
+    ),
+    "a name among sources": (
+        lambda: authenticator(sources=("Authorization",)),
+        "an object with challenge and find and confirm, not a str; write sources=",
+    ),
+    "a challenge of two lines": (
+        lambda: authenticator(sources=(Split(),)),
+        r"the challenge of a source must be a string without .* not 'Bearer\\r\\nX: y'",
+    ),
+    "a source that waits": (
+        lambda: authenticator(sources=(Waiting(),)),
+        r"find\(\) of the source Waiting must be a plain method; write 'def find'",
+    ),
+    "a renewal that does not": (
+        lambda: authenticator(sources=(Lazy(),)),
+        r"renew\(\) of the source Lazy must be a coroutine; write 'async def renew'",
+    ),
+    "a source without a method": (
+        lambda: authenticator(sources=(Unwritten(),)),
+        "confirm of the source Unwritten is not a method",
+    ),
+    "a header of two lines": (
+        lambda: authenticator(sources=(Headed(),)),
+        r"header_name of the source Headed must be a string .* not 'A\\r\\nB'",
+    ),
+    "a rule as rules": (
+        lambda: authenticator(rules=Rule("/a")),
+        r"rules takes several, not a Rule; write rules=\(Rule\('/health', public=True",
+    ),
+    "a path among rules": (
+        lambda: authenticator(rules=("/a",)),
+        r"not a str; write rules=\(Rule\(",
+    ),
+    "a rule of another class": (
+        lambda: authenticator(rules=(Duck(),)),
+        "each of rules is a Rule, not a Duck; derive its class from Rule",
+    ),
+    "a query in a rule": (
+        lambda: Rule("/search?q=*"),
+        "a rule sees neither query nor fragment; write '/search'",
+    ),
+    "a method in small letters": (
+        lambda: Rule("/a", methods=("get",)),
+        "which has capital letters; write 'GET'",
+    ),
+    "no methods": (
+        lambda: Rule("/a", methods=None),  # type: ignore[arg-type]
+        r"methods takes several strings, not None; write methods=\('GET',\)",
+    ),
+    "a string as scopes": (
+        lambda: Rule("/a", scopes="read"),
+        r"scopes takes several; write scopes=\('read',\)",
+    ),
+    "a realm of two lines": (
+        lambda: authenticator(realm="a\r\nX: y"),
+        r"realm must be .*, not 'a\\r\\nX: y'; write realm='api'",
+    ),
+    "a scheme of two lines": (
+        lambda: BearerHeader(scheme="a\r\nb"),
+        "scheme must be a string without spaces, quotes and separators",
+    ),
+    "another place to log in": (
+        lambda: SessionCookies(issuing(), login_path="https://b.example/login"),
+        "login_path must be a string without a host or a query.*; write login_path='/l",
+    ),
+    "an issuer of others' sessions": (
+        lambda: SessionCookies(trusted()),  # type: ignore[arg-type]
+        r"TrustedIssuer is no TokenIssuer; write SessionCookies\(TokenIssuer\(",
+    ),
+    "no application for WSGI": (
+        lambda: WSGIMiddleware(None, authenticator()),  # type: ignore[arg-type]
+        r"app is NoneType, expected an application; write JWTMiddleware\(app, Auth",
+    ),
+    "no application for ASGI": (
+        lambda: ASGIMiddleware(None, authenticator()),  # type: ignore[arg-type]
+        r"app is NoneType, expected an application; write JWTMiddleware\(app, Auth",
+    ),
+    "no authenticator": (
+        lambda: ASGIMiddleware(app, trusted()),  # type: ignore[arg-type]
+        r"auth is TrustedIssuer; write JWTMiddleware\(app, Authenticator\(",
+    ),
+    "a description of two lines": (
+        lambda: type("Mine", (AuthError,), {"description": "a\r\nX: y"}),
+        r"Mine\.description cannot stand in a header: .*; write printable ASCII",
+    ),
+    "a code in quotes": (
+        lambda: type("Mine", (AuthError,), {"error": 'a"b'}),
+        r"Mine\.error cannot stand in a header",
+    ),
+    "a scope of two lines": (
+        lambda: InsufficientScope("x", scopes=("a\r\nX: y",)),
+        "each of scopes cannot stand in a header",
+    ),
+    "a demand of two lines": (
+        lambda: StepUpRequired("x", demanded={"acr_values": "a\nb"}),
+        "acr_values cannot stand in a header",
+    ),
+    "a parameter of two lines": (
+        lambda: Challenge("Bearer", {"a\r\nX": "y"}),
+        r"a parameter of a challenge is called 'a\\r\\nX'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_configuration_that_cannot_work_is_told_what_to_write(name: str) -> None:
+    make, told = WRONG[name]
+    with pytest.raises(ValueError, match=told) as refusal:
+        make()
+    assert "'secret'" not in str(refusal.value)
+
+
+def test_many_keys_without_names_serve_an_issuer_of_our_own() -> None:
+    """Its tokens name their key; and four are tried for one token of others."""
+    keys = [Key.generate() for _ in range(6)]
+    issuer = issuing(key=keys)
+    token = Authenticator(issuer.trusted()).authenticate(issuer.issue("a").access_token)
+    assert token.header["kid"] == keys[0].kid
+    assert trusted(keys=keys[:4]).held() is not None
+    assert trusted(keys=[Key.generate(kid=str(number)) for number in range(9)])

@@ -151,13 +151,13 @@ def test_parts_are_objects_that_can_do_something() -> None:
 
 @pytest.mark.parametrize("values", ["a", b"a", {"a": 1}, None, 7, str])
 def test_parts_are_several(values: object) -> None:
-    told = re.escape("rules takes several; write rules=(..., ...)")
+    told = r"rules takes several, not .*; write rules=\(Rule\("
     with pytest.raises(ValueError, match=told):
         read_parts("rules", values, "upper")
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"), [(7, "int"), (None, "NoneType"), (str, "type")]
+    ("value", "kind"), [(7, "a int"), (None, "None"), (str, "the class str")]
 )
 def test_a_part_that_cannot_is_told_what_it_lacks(value: object, kind: str) -> None:
     """So is a class, which has the methods and cannot be asked."""
