@@ -169,8 +169,12 @@ class _Folding(dict[int, str]):
 
 
 FOLDING = _Folding()
+TAILS = re.compile(r"(?<=[^/. ])[. ]+(?=/|\Z)")
+"""Dots and blanks that the file systems of Windows drop; not the segments . and .."""
 
 
 def fold(path: str) -> str:
-    """Return *path* as a router reads it that ignores case and compatibility forms."""
-    return path.lower() if path.isascii() else path.translate(FOLDING)
+    """Return *path* as a router or file system reads it that ignores what names may
+    differ in: letter case, compatibility forms, dots and blanks at the end."""
+    folded = path.lower() if path.isascii() else path.translate(FOLDING)
+    return TAILS.sub("", folded)
