@@ -17,6 +17,7 @@ from .credentials import (
     Source,
     ensure_token68,
     ensure_unbound,
+    explained,
     extract,
     read_sources,
 )
@@ -28,6 +29,7 @@ from .errors import (
     InvalidRequest,
     InvalidToken,
     MalformedToken,
+    NoCredentials,
     TokenExpired,
     Unavailable,
     shown,
@@ -196,6 +198,8 @@ class Authenticator(Revoking):
 
         For a framework, where an application raised it itself.
         """
+        if type(error) is NoCredentials:
+            error = explained(error, request, self._sources)
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         if logger.isEnabledFor(level):
             method, path = shown(request.method), shown(request.path)

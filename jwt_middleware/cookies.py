@@ -76,11 +76,14 @@ class Cookie:
         site could else log the user in as somebody else.
         """
         if not self._is_from_own_page(request):
-            origins = shown(",".join(request.header("origin")))
-            host = shown(",".join(request.header("host")))
+            sent = (
+                f"{name} is {shown(','.join(request.header(name.lower())))}"
+                for name in ("Sec-Fetch-Site", "Origin", "Host")
+            )
             raise CrossOrigin(
-                f"Origin is {origins}, Host is {host}; name other origins of your own "
-                "in trusted_origins"
+                f"{', '.join(sent)}; expected the page of this host; if the page is "
+                "yours, write its origin into trusted_origins, such as "
+                "trusted_origins=('https://app.example.com',)"
             )
 
     def _is_from_own_page(self, request: Request) -> bool:

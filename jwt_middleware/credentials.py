@@ -10,11 +10,29 @@ from itertools import combinations
 from typing import Protocol
 
 from .compact import ALPHABET, MAX_LENGTH
-from .errors import InvalidRequest, MultipleCredentials, TokenBound
+from .errors import InvalidRequest, MultipleCredentials, NoCredentials, TokenBound
 from .options import read_parts, read_word
 from .request import Request
 from .token import Token
 
+KNOWN_SCHEMES = {
+    name.lower(): name
+    for name in (
+        *("Basic", "Bearer", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate"),
+        *(
+            "NTLM",
+            "OAuth",
+            "PrivateToken",
+            "vapid",
+            "Token",
+            "JWT",
+            "ApiKey",
+            "Api-Key",
+        ),
+        *("AWS4-HMAC-SHA256", "Hawk", "Signature", "Key"),
+    )
+}
+"""Schemes that may be shown; any other first word may be a secret."""
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
 SEPARATORS = "spaces, quotes and separators"
 TOKEN68 = ALPHABET + b".~+/"  # RFC 9110 §11.2, with "=" at its end only
@@ -134,6 +152,31 @@ def after_scheme(value: str, scheme: str) -> str | None:
             raise MultipleCredentials("two schemes in one header")
         return None
     raise InvalidRequest(f"not '{scheme} <token>'")
+
+
+def explained(
+    error: NoCredentials, request: Request, sources: Iterable[Source]
+) -> NoCredentials:
+    """Return *error*, or one that says which scheme came in place of a source's.
+
+    Nothing of what was sent is shown but the names of schemes: it may be a token.
+    """
+    for source in sources:
+        if not isinstance(source, BearerHeader) or source.scheme is None:
+            continue
+        value = ",".join(request.header(source.name.lower())).strip(" \t")
+        scheme = re.split(r"[ \t,]", value)[0].lower()
+        if not value or scheme == source.scheme.lower():  # which no rule asked to read
+            continue
+        sent = KNOWN_SCHEMES.get(scheme)
+        found = "no scheme" if " " not in value else "another scheme"
+        expected = f"expected '{source.name}: {source.scheme} <token>'"
+        return NoCredentials(
+            f"{error}: {source.name} has {f'the scheme {sent}' if sent else found}, "
+            f"{expected}",
+            description=f"An access token is required: {found} was sent, {expected}.",
+        )
+    return error
 
 
 def ensure_token68(text: str) -> None:

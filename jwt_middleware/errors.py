@@ -65,7 +65,7 @@ class AuthError(Exception):
     status: ClassVar[HTTPStatus] = HTTPStatus.UNAUTHORIZED
     error: ClassVar[str | None] = None
     """The code that the client is told; RFC 6750 §3.1 where it has one."""
-    description: ClassVar[str] = "Access is refused."
+    description: str = "Access is refused."
     reason: ClassVar[str] = "refused"
     """A stable word for logs, metrics and tests."""
     in_challenge: ClassVar[bool] = True
@@ -101,6 +101,12 @@ class NoCredentials(AuthError):
 
     description = "An access token is required."
     reason = "no_credentials"
+
+    def __init__(self, message: str = "", *, description: str | None = None) -> None:
+        super().__init__(message)
+        if description is not None:
+            ensure_quotable("description", description)
+            self.description = description
 
 
 class InvalidRequest(AuthError):

@@ -12,6 +12,7 @@ from jwt_middleware import (
     Authenticator,
     AuthError,
     BearerHeader,
+    Cookie,
     Key,
     RemoteKeys,
     Rule,
@@ -334,3 +335,66 @@ def test_many_keys_without_names_serve_an_issuer_of_our_own() -> None:
     assert token.header["kid"] == keys[0].kid
     assert trusted(keys=keys[:4]).held() is not None
     assert trusted(keys=[Key.generate(kid=str(number)) for number in range(9)])
+
+
+@pytest.mark.parametrize(
+    ("template", "logged", "told"),
+    [
+        ("{}", "Authorization has no scheme", "no scheme was sent"),
+        ("Token {}", "Authorization has the scheme Token", "another scheme was sent"),
+        ("jwt {}", "Authorization has the scheme JWT", "another scheme was sent"),
+        ("Basic {}", "Authorization has the scheme Basic", "another scheme was sent"),
+        ("basic", "Authorization has the scheme Basic", "no scheme was sent"),
+        ("{} {}", "Authorization has another scheme", "another scheme was sent"),
+        ("Secret {}", "Authorization has another scheme", "another scheme was sent"),
+    ],
+)
+def test_a_token_without_its_scheme(
+    door: Door, mint: Mint, caplog: Any, template: str, logged: str, told: str
+) -> None:
+    token = mint()
+    expected = "expected 'Authorization: Bearer <token>'"
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        sent = [("Authorization", template.format(token, token))]
+        answer = door.get(headers=sent)
+    assert answer.status == 401
+    assert answer.challenge == 'Bearer realm="api"'
+    assert answer.json == {
+        "error_description": f"An access token is required: {told}, {expected}."
+    }
+    assert f"no_credentials: no credentials: {logged}" in caplog.text
+    assert ", expected" in caplog.text
+    for part in (*token.split("."), "Secret"):
+        assert part not in caplog.text + answer.body.decode()
+
+
+def test_no_header_and_other_sources_have_no_scheme_to_speak_of(door: Door) -> None:
+    plain = "An access token is required."
+    assert door.get().json == {"error_description": plain}
+    assert door.get(headers=[("Authorization", " ")]).json["error_description"] == plain
+    bare = authenticator(sources=(BearerHeader("X-Token", scheme=None), Cookie()))
+    answer = door.behind(bare).get(headers=[("Authorization", "Basic eA==")])
+    assert answer.json == {"error_description": plain}
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([("Origin", "https://b.example")], "Origin is 'https://b.example'"),
+        ([("Sec-Fetch-Site", "cross-site")], "Sec-Fetch-Site is 'cross-site'"),
+        ([("Sec-Fetch-Site", "same-site")], "Sec-Fetch-Site is 'same-site'"),
+        ([("Origin", "null")], "Origin is 'null'"),
+        ([("Origin", "a\x1b[2J")], r"Origin is 'a\x1b[2J'"),
+    ],
+)
+def test_a_request_of_another_origin(
+    door: Door, mint: Mint, caplog: Any, headers: Any, said: str
+) -> None:
+    guarded = door.behind(authenticator(sources=(Cookie("access"),)))
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        answer = guarded.post(headers=headers, cookies=[("access", mint())])
+    assert answer.status == 403
+    assert said in caplog.text
+    assert "Host is 'api.example'" in caplog.text
+    assert "write its origin into trusted_origins" in caplog.text
+    assert b"b.example" not in answer.body
