@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from .authenticator import Authenticator
 from .challenge import Reply
 from .errors import AuthError, NoCredentials, shown
+from .flask_errors import as_http_exceptions, response_of
 from .guards import check_guards, note_guard
 from .options import read_clock
 from .renewal import is_for_caches
@@ -53,7 +54,9 @@ R = TypeVar("R", bound=AnyResponse)
 def init_app(app: Flask, auth: Authenticator) -> None:
     """Put *auth* in front of *app*, and have it answer an `AuthError` of a view.
 
-    Without it Flask answers what `requires` raises by a 500.
+    Without it Flask answers what `requires` raises by a 500.  What a view raises is
+    an HTTPException of werkzeug too, so that extensions such as flask-restx keep its
+    status and its challenge.
 
     >>> app = Flask(__name__)
     >>> init_app(app, auth)
@@ -70,10 +73,12 @@ def init_app(app: Flask, auth: Authenticator) -> None:
     app.extensions[NAME] = auth
     app.wsgi_app = _FlaskMiddleware(app, auth)  # type: ignore[method-assign]
 
-    def refuse(error: AuthError) -> Response:
-        return _response(auth.refuse(error, from_request(request)))
+    def respond(error: AuthError) -> Response:
+        return response_of(auth.refuse(error, from_request(request)))
 
-    app.register_error_handler(AuthError, refuse)
+    app.register_error_handler(AuthError, respond)
+    for name in ("preprocess_request", "dispatch_request"):
+        setattr(app, name, as_http_exceptions(getattr(app, name), respond))
 
 
 def current_token() -> Token | None:
@@ -200,20 +205,13 @@ def _check_init_app(error: AuthError) -> None:
     error.add_note(f"Flask answers this by a 500 unless you write {INIT_APP}")
 
 
-def _response(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
-    response.headers.clear()  # werkzeug counts the octets, also where HEAD has none
-    response.headers.extend(reply.headers)
-    return response
-
-
 def _through_hooks(flask: Flask, reply: Reply, environ: WSGIEnvironment) -> AnyResponse:
     """Return the response that the ``after_request`` hooks make of *reply*.
 
     They are called one by one: if one raises, as one that needs what a
     ``before_request`` hook would have set, the others still add their headers.
     """
-    response: AnyResponse = _response(reply)
+    response: AnyResponse = response_of(reply)
     try:
         with flask.request_context(environ):
             for hook in _after_request_hooks(flask):
@@ -248,7 +246,7 @@ def _warn(where: object, error: Exception) -> None:
 
 def _with_headers_of(hooked: AnyResponse, reply: Reply) -> Response:
     """Return *reply* with the headers that the hooks have added."""
-    response = _response(reply)
+    response = response_of(reply)
     for name, value in hooked.headers:
         if (name, value) not in reply.headers and not _is_fixed(name.lower()):
             response.headers.add(name, value)

@@ -85,7 +85,7 @@ FLOORS = (
     {"revoking", "sessions"},
     {"authenticator", "issuer"},
     {"wsgi", "asgi", "renewal"},
-    {"session_cookies", "startup"},
+    {"session_cookies", "startup", "flask_errors"},
     {"flask", "starlette"},
     {"fastapi", "__init__"},
 )
@@ -106,6 +106,7 @@ OWNERS = {
 """The one room that may import each."""
 
 BELOW_THE_OWNER = {
+    "flask_errors": {"flask", "werkzeug"},
     "signatures": {"cryptography"},
     "key_material": {"cryptography"},
     "pem": {"cryptography"},
