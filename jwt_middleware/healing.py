@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from .marks import Mark, Marks
@@ -17,6 +18,11 @@ logger = logging.getLogger("jwt_middleware")
 HEALED_AT_ONCE = 500
 HEALER_S = 10
 """Seconds until another worker may give back, if the one that does has died."""
+GIVING_S = 30.0
+"""Seconds for which new workers wait for one that gives back, and may be unable to."""
+LEAST_GIVEN_PER_S = 500
+"""Entries that are given back in a second, if Redis is slow: new workers wait longer if
+there are many."""
 
 
 class Debts:
@@ -24,22 +30,26 @@ class Debts:
 
     They are given back bit by bit, between two readings, by one worker at a time; the
     others read meanwhile what it gives back.  While a worker owes entries, Redis does
-    not count as whole.
+    not count as whole; but for a bounded time, since the worker may be unable to write.
     """
 
     def __init__(self) -> None:
         self.are_owed = False
         self._name = secrets.token_hex(8).encode()
-        self._noted_at = -math.inf
+        self._noted_at = self._noted_until = -math.inf
+        self._epoch = b""
         self._has_failed = False
         self._there_again = Marks()
         """What Redis has, as far as we have read."""
         self._missing: Iterator[Mark] | None = None
         self._batch: list[Mark] = []
 
-    def owe(self, there: RedisMarks, replica: Replica) -> None:
+    def owe(self, there: RedisMarks, replica: Replica, epoch: bytes) -> None:
         """Note in Redis, at once, that all we hold may have to be given back."""
         self.are_owed, self._noted_at = True, -math.inf
+        if epoch != self._epoch:  # not the same loss, after a copy that was interrupted
+            wait_s = GIVING_S + len(replica.marks) / LEAST_GIVEN_PER_S
+            self._epoch, self._noted_until = epoch, replica.clock() + wait_s
         self._there_again = Marks()
         self._missing, self._batch = None, []
         self._note(there, replica)
@@ -59,6 +69,8 @@ class Debts:
             level = logging.DEBUG if self._has_failed else logging.WARNING
             self._has_failed = True
             logger.log(level, "marks cannot be given back: %s", type(error).__name__)
+            with suppress(Exception):  # another worker may be able to
+                there.end_healing(self._name)
 
     def _give_back(self, there: RedisMarks, replica: Replica) -> None:
         self._note(there, replica)
@@ -73,11 +85,11 @@ class Debts:
             self._batch = []
             return
         there.end_owing(self._name)
-        there.end_healing()
+        there.end_healing(self._name)
         self.are_owed, self._missing, self._there_again = False, None, Marks()
 
     def _note(self, there: RedisMarks, replica: Replica) -> None:
         now = replica.clock()
-        if now - self._noted_at > OWED_S / 3:
+        if now < self._noted_until and now - self._noted_at > OWED_S / 3:
             there.owe(self._name)
             self._noted_at = now

@@ -232,9 +232,10 @@ class RedisMarks:
         self._writer.expire(self._healer, seconds)
         return True
 
-    def end_healing(self) -> None:
-        """Let another one see whether all is there."""
-        self._writer.delete(self._healer)
+    def end_healing(self, name: bytes) -> None:
+        """Let another one see whether all is there, if *name* is the one who does."""
+        if self._writer.get(self._healer) == name:
+            self._writer.delete(self._healer)
 
 
 def _expect(answer: object, form: re.Pattern[bytes] = ANYTHING) -> bytes:

@@ -21,6 +21,11 @@ logger = logging.getLogger("jwt_middleware")
 FIRST_WAIT_S = 0.1
 """Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
 LONGEST_WAIT_S = 0.5
+LEAST_FIRST_COPY_S = 1.5
+"""The longest wait, in seconds, for the first copy, if *max_staleness* is less.
+
+A store that was just made is not believed for a second.  A request waits for that.
+"""
 FIRST_COPY_S = 3.0
 """The longest wait for the first copy, unless that is known to fail."""
 SWEEP_S = 1.0
@@ -216,7 +221,8 @@ class Replica:
     async def _first_look(self, names: Sequence[str]) -> Sequence[float | None]:
         loaded = self._loaded
         if not self._is_failing:
-            await loaded.wait(min(self._max_staleness, FIRST_COPY_S))
+            seconds = max(self._max_staleness, LEAST_FIRST_COPY_S)
+            await loaded.wait(min(seconds, FIRST_COPY_S))
         if loaded is self._loaded:
             return await self._late_look(names)
         answer = self.look(names)  # it was closed meanwhile

@@ -16,6 +16,9 @@ from .replica import Replica
 
 logger = logging.getLogger("jwt_middleware")
 
+BELIEVED_S = 30.0
+"""Seconds in which no worker owes entries, until Redis is believed though nothing can
+be written to it."""
 WHOLE_S = 60.0
 """Seconds between two looks whether Redis has evicted entries."""
 SOON_S = 0.05
@@ -130,14 +133,25 @@ class Stream:
         return self._there.block_s if is_calm else min(SOON_S, self._there.block_s)
 
     def _settle(self, is_owed: bool, replica: Replica) -> None:
-        """Say that Redis is whole, if nobody has said otherwise for long enough."""
+        """Say that Redis is whole, if nobody has said otherwise for long enough.
+
+        If that cannot be written, nothing can be noted in Redis: neither what others
+        owe.  Then this worker goes by what is there after `BELIEVED_S` seconds.
+        """
         now = replica.clock()
         if is_owed:
             self._unowed_since = math.inf
-        else:
-            self._unowed_since = min(self._unowed_since, now)
-            if now - self._unowed_since >= self._settle_s:
-                self._there.mark_whole(self._epoch)
+            return
+        self._unowed_since = min(self._unowed_since, now)
+        waited = now - self._unowed_since
+        if waited < self._settle_s:
+            return
+        try:
+            self._there.mark_whole(self._epoch)
+        except Exception:  # of a library: a right or memory is missing
+            if waited < BELIEVED_S:
+                raise
+            self._is_complete = True
 
     def _begin(self, replica: Replica) -> bool:
         """Copy all that stands, unless the log goes on where it was left.
@@ -153,7 +167,7 @@ class Stream:
         if goes_on and all(map(there.has, own)):
             return False
         if self._epoch:  # not the first epoch, so there is something to give back
-            self._debts.owe(there, replica)
+            self._debts.owe(there, replica, epoch)
         newest = there.newest()  # before the copy: what comes meanwhile is read then
         there.copy_to(lambda marks: self._merge(tuple(marks), replica))
         replica.tell_all()

@@ -21,7 +21,14 @@ from typing import Any
 import pytest
 import redis
 
-from jwt_middleware import Authenticator, Key, TokenIssuer
+from jwt_middleware import (
+    Authenticator,
+    Key,
+    TokenIssuer,
+    healing,
+    redis_marks,
+    stream,
+)
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import RevocationsUnavailable, TokenRevoked
 from jwt_middleware.healing import HEALED_AT_ONCE
@@ -842,6 +849,58 @@ def test_who_cannot_read_the_log_is_not_taken_for_fresh(opened: Open) -> None:
         ours, theirs = opened(server.url), opened(server.url)
         put(theirs, "a")
         assert is_stale(ours)
+
+
+def test_a_worker_that_cannot_give_back_keeps_new_ones_out_for_a_bounded_time(
+    server: RedisServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives on, holds entries, and may not write."""
+    monkeypatch.setattr(healing, "GIVING_S", 1.0)
+    for module in (healing, redis_marks):
+        monkeypatch.setattr(module, "OWED_S", 2)
+    ours, theirs = (opened(server.url, max_staleness=1.0) for _ in range(2))
+    put(ours, "a")
+    eventually(sees(theirs, "a"), "the mark arrives")
+    assert server.command("ACL", "SETUSER", "default", "-eval")
+    server.command("FLUSHALL")
+    eventually(lambda: server.command("EXISTS", OWED), "they say that they owe")
+    later = opened(server.url, max_staleness=1.0)
+    assert is_stale(later)
+    eventually(lambda: not is_stale(later), "the new worker is of use")
+    assert theirs._stream._debts.are_owed
+    server.command("ACL", "SETUSER", "default", "+eval")
+    eventually(sees(later, "a"), "what is given back after all is known")
+
+
+def test_a_redis_that_cannot_be_written_to_is_believed_after_a_bounded_time(
+    server: RedisServer, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BELIEVED_S", 2.0)
+    server.command("FLUSHALL")
+    assert server.command("ACL", "SETUSER", "default", "-zadd")
+    store = opened(server.url, max_staleness=1.0)
+    assert is_stale(store)
+    eventually(lambda: not is_stale(store), "it is of use")
+    assert look(store, "a") == [None]
+
+
+def test_a_healer_that_cannot_write_leaves_it_to_another(
+    server: RedisServer, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is logged once."""
+    store = opened(server.url)
+    put(store, "a")
+    debts, there = store._stream._debts, store._there
+    server.command("FLUSHALL")
+    debts.owe(there, store._replica, b"epoch")
+    assert server.command("ACL", "SETUSER", "default", "-eval")
+    for _ in range(2):
+        debts.give_back(there, store._replica)
+        assert there.may_heal(b"another", 10)
+        there.end_healing(b"not the one")
+        assert not there.may_heal(b"not the one", 10)
+        there.end_healing(b"another")
+    assert caplog.text.count("cannot be given back: NoPermission") == 1
 
 
 def test_a_full_memory_lets_nothing_be_reported_as_revoked(opened: Open) -> None:

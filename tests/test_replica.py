@@ -20,7 +20,7 @@ import pytest
 import trio
 import trio.testing
 
-from jwt_middleware.bridge import ask, run
+from jwt_middleware.bridge import Latch, ask, run
 from jwt_middleware.grace import KEPT_S
 from jwt_middleware.marks import DRAWERS, SWEPT_AT_ONCE, key_of
 from jwt_middleware.replica import (
@@ -214,10 +214,23 @@ def test_a_later_look_needs_no_thread(bench: Bench, carry: Carry) -> None:
     assert carry(main()) == ([None], before)
 
 
-def test_a_copy_that_does_not_come_is_waited_for_as_long_as_it_may_be_old() -> None:
-    replica = Replica(HandFeed(), max_staleness=0.1, passes_stale=False, now=Clock())
+@pytest.mark.parametrize(("staleness", "seconds"), [(0.1, 1.5), (2.0, 2.0), (5.0, 3.0)])
+def test_a_copy_that_does_not_come_is_waited_for_within_bounds(
+    monkeypatch: pytest.MonkeyPatch, staleness: float, seconds: float
+) -> None:
+    """A store that was just made needs a second, however old a copy may be."""
+    waited: list[float] = []
+
+    async def wait(latch: Latch, seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    monkeypatch.setattr(Latch, "wait", wait)
+    feed = HandFeed()
+    replica = Replica(feed, max_staleness=staleness, passes_stale=False, now=Clock())
     with pytest.raises(Stale, match="inf seconds"):
         run(ask(replica.look, ["a"]))
+    assert waited == [seconds]
     replica.close()
 
 
@@ -602,7 +615,7 @@ def test_a_child_of_one_that_was_not_used_begins_by_itself() -> None:
 
 FORKING = """
 import faulthandler, os, threading
-from jwt_middleware.bridge import ask, run
+from jwt_middleware.bridge import Latch, ask, run
 from jwt_middleware.marks import key_of
 from tests.test_replica import NOW, steady
 

@@ -83,9 +83,11 @@ def test_a_used_token_is_not_used_again_in_a_new_file(opened: Any, path: Path) -
     assert opened().add("used", 3.0, FAR) is False
 
 
-def test_a_first_start_waits_for_about_a_second(opened: Any) -> None:
+@pytest.mark.parametrize("staleness", [0.3, 2.0])
+def test_a_first_start_waits_for_about_a_second(opened: Any, staleness: float) -> None:
+    """And answers, also if a copy may be less old than that."""
     begun = time.monotonic()
-    assert look(opened(), "a") == [None]
+    assert look(opened(max_staleness=staleness), "a") == [None]
     assert SETTLE_S / 2 < time.monotonic() - begun < SETTLE_S + 2
 
 
