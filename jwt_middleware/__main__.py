@@ -65,9 +65,7 @@ def open_store(url: str, prefix: str, secret: bytes | None = None) -> Store:
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisStore
 
-        if secret is not None:
-            raise ValueError("--secret-file is for a SQLiteStore; leave it out")
-        store = RedisStore(url, prefix=prefix)
+        store = RedisStore(url, prefix=prefix, secret=secret)
         if not store.has_readers():
             raise ValueError("no worker reads there; look at --store and --prefix")
         return store
@@ -110,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument(
         "--secret-file",
         metavar="FILE",
-        help="with the secret of the SQLiteStore, octet by octet",
+        help="with the secret of the store, octet by octet",
     )
     revoke.add_argument("--issuer", metavar="ISS", help="the iss of the tokens")
     revoke.add_argument(

@@ -12,62 +12,53 @@ The index of the sets has a member ``whole:EPOCH`` once nothing more is given ba
 from __future__ import annotations
 
 import math
-import re
 import secrets
-import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from .fork import start_anew_after_fork
-from .marks import Mark
-from .redis_scripts import ADD, FORGET_LOST, GRACE_S, PUT
+from .marks import Mark, fingerprint_of
+from .redis_forms import (
+    ENTRY,
+    EPOCH_DIGITS,
+    OTHER_SECRET,
+    PACKED,
+    News,
+    ends,
+    ensure_same_secret,
+    expect,
+    forgotten,
+    hour,
+    refuse,
+)
+from .redis_scripts import ADD, FORGET_LOST, PUT
 
-PACKED = struct.Struct(">12sdd")
-"""A key, its date and its end."""
 ANSWER_S = 1.0
 SILENCE_S = 1.5
 """Beyond the time for which a reader asked to be kept waiting."""
 WAIT_MS = 500
 READ_AT_ONCE = 2000
-HOUR_S = 3600
-NEVER = 10**15
-"""Seconds since 1970: the end of a mark without one, as Redis counts."""
 OWED_S = 30
 """Seconds until a worker that died no longer counts as one that gives entries back."""
-
-ANYTHING = re.compile(rb".+", re.DOTALL)
-ENTRY = re.compile(rb"\d+-\d+")
-Entry = tuple[bytes, dict[bytes, bytes]]
-
-
-class News(NamedTuple):
-    """One answer of Redis: what is new in the log, and what held after that."""
-
-    entries: Sequence[Entry]
-    is_same: bool
-    """Whether the epoch is the one that was asked for, and the log goes back to the
-    entry after which it was read."""
-    is_marked_whole: bool
-    """Whether somebody has said that Redis has all entries."""
-    is_owed: bool
-    """Whether a worker is giving back entries that Redis has lost."""
-
-    @property
-    def is_whole(self) -> bool:
-        return self.is_marked_whole and not self.is_owed
 
 
 class RedisMarks:
     """Marks in Redis, under keys with one *prefix*, all in one slot of a cluster.
 
-    *connect* makes a client whose answers may take so many seconds.  What is not the
-    answer that was asked for raises ConnectionError.
+    *connect* makes a client whose answers may take so many seconds.  *secret* is what
+    names are hashed with; if Redis has names with another one, OtherSecret is raised.
+    What is not the answer that was asked for raises ConnectionError.
     """
 
     def __init__(
-        self, connect: Callable[[float], Any], prefix: str, block_s: float
+        self,
+        connect: Callable[[float], Any],
+        prefix: str,
+        block_s: float,
+        secret: bytes = b"",
     ) -> None:
         self._connect = connect
+        self._fingerprint = fingerprint_of(secret).hex().encode()
         self.block_s = block_s
         """Seconds for which a reader may wait for something new."""
         self._prefix = f"{{{prefix}}}:".encode()
@@ -112,43 +103,53 @@ class RedisMarks:
         Raise ConnectionError if Redis has lost entries, or has another *epoch*.
         """
         keys = self._prefix + b"mark:" + key, self._epoch, self._owed
-        stands = f"{_ends(until)} {at!r}"
-        arguments = (repr(now), stands, _forgotten(until), epoch)
+        stands = f"{ends(until)} {at!r}"
+        known = (epoch, self._fingerprint)
+        arguments = (repr(now), stands, forgotten(until), *known)
         answer = self._writer.eval(ADD, len(keys), *keys, *arguments)
+        ensure_same_secret(answer)
         if isinstance(answer, int):
-            return None if answer == 1 else _refuse(answer)
-        ends, date = _expect(answer).split()
-        return float(date), float(ends)
+            return None if answer == 1 else refuse(answer)
+        end, date = expect(answer).split()
+        return float(date), float(end)
 
     def put(self, marks: Iterable[Mark], replicas: int = 0) -> tuple[bytes, int]:
         """Mark several at once.  Return the last entry of the log, and how many
         replicas have it, which is waited for."""
-        keys, arguments = [self._sets, self._log, self._epoch], []
+        keys = [self._sets, self._log, self._epoch]
+        arguments: list[Any] = [self._fingerprint]
         for key, at, until in marks:
             place, forgotten = self.set_of(until)
             keys += [self._prefix + b"mark:" + key, place]
-            arguments += [_ends(until), forgotten]
-            arguments += [f"{_ends(until)} {at!r}", PACKED.pack(key, at, until)]
+            arguments += [ends(until), forgotten]
+            arguments += [f"{ends(until)} {at!r}", PACKED.pack(key, at, until)]
         if not replicas:
             entry = self._writer.eval(PUT, len(keys), *keys, *arguments)
-            return _expect(entry, ENTRY), 0
+            ensure_same_secret(entry)
+            return expect(entry, ENTRY), 0
         pipeline = self._writer.pipeline(transaction=False)  # on one connection
         pipeline.eval(PUT, len(keys), *keys, *arguments)
         pipeline.execute_command("WAIT", replicas, WAIT_MS)
         entry, reached = pipeline.execute()
-        return _expect(entry, ENTRY), int(reached)
+        ensure_same_secret(entry)
+        return expect(entry, ENTRY), int(reached)
 
     def set_of(self, until: float) -> tuple[bytes, int]:
         """Where a mark with this end lies, and when Redis may forget that."""
-        return self._prefix + b"set:%d" % _hour(until), _forgotten(until)
+        return self._prefix + b"set:%d" % hour(until), forgotten(until)
 
     def epoch(self, *, begins: bool = False) -> bytes | None:
         """Return the epoch, or None.  With *begins*, begin one if there is none."""
         epoch = self._reader.get(self._epoch)
         if epoch is None and begins:
-            self._reader.set(self._epoch, secrets.token_hex(8), nx=True)
+            begun = secrets.token_hex(EPOCH_DIGITS // 2).encode() + self._fingerprint
+            self._reader.set(self._epoch, begun, nx=True)
             epoch = self._reader.get(self._epoch)
-        return None if epoch is None else _expect(epoch)
+        if epoch is None:
+            return None
+        if expect(epoch)[EPOCH_DIGITS:] != self._fingerprint:
+            ensure_same_secret(OTHER_SECRET)
+        return expect(epoch)
 
     def read(self, after: bytes, epoch: bytes, wait_s: float = 0) -> News:
         """Return what is new in the log, after *wait_s* seconds if nothing is.
@@ -176,7 +177,7 @@ class RedisMarks:
     def newest(self) -> bytes:
         """The last entry of the log, or nothing."""
         found = self._reader.xrevrange(self._log, count=1)
-        return _expect(found[0][0], ENTRY) if found else b""
+        return expect(found[0][0], ENTRY) if found else b""
 
     def copy_to(self, take: Callable[[Iterable[Mark]], None]) -> None:
         """Give *take* all that stands, bit by bit: no answer holds anybody up."""
@@ -236,26 +237,3 @@ class RedisMarks:
         """Let another one see whether all is there, if *name* is the one who does."""
         if self._writer.get(self._healer) == name:
             self._writer.delete(self._healer)
-
-
-def _expect(answer: object, form: re.Pattern[bytes] = ANYTHING) -> bytes:
-    if not isinstance(answer, bytes) or not form.fullmatch(answer):
-        _refuse(answer)
-    return answer  # type: ignore[return-value]
-
-
-def _refuse(answer: object) -> Any:
-    raise ConnectionError(f"not the answer that was asked for: {type(answer).__name__}")
-
-
-def _ends(until: float) -> str:
-    return repr(min(until, NEVER))
-
-
-def _hour(until: float) -> int:
-    return math.ceil(min(until, NEVER) / HOUR_S)
-
-
-def _forgotten(until: float) -> int:
-    """When Redis may forget a mark with this end."""
-    return _hour(until) * HOUR_S + GRACE_S

@@ -11,6 +11,10 @@ GRACE_S = 3600
 ADD = """
 local mark, epoch, owed = KEYS[1], KEYS[2], KEYS[3]
 local now, stands, forgotten, known = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local current = redis.call('GET', epoch)
+if current and string.sub(current, 17) ~= ARGV[5] then
+    return 3
+end
 local standing = redis.call('GET', mark)
 if standing and tonumber(string.match(standing, '^%S+')) > tonumber(now) then
     return standing
@@ -18,7 +22,7 @@ end
 if redis.call('EXISTS', owed) == 1 then
     return 2
 end
-if known ~= '' and redis.call('GET', epoch) ~= known then
+if known ~= '' and current ~= known then
     return 2
 end
 if tonumber(string.match(stands, '^%S+')) <= tonumber(now) then
@@ -30,17 +34,23 @@ return 1
 """
 """Write an entry unless one stands.
 
-Return the entry that stands, 1 if none does, or 2 if Redis has lost entries: then it
-cannot say that a name is new.  *known* is the epoch that the caller has read.
+Return the entry that stands, 1 if none does, 2 if Redis has lost entries, or 3 if its
+names are hashed with another secret: in both cases it cannot say that a name is new.
+*known* is the epoch that the caller has read.  The 17th and all further characters of
+the epoch are the fingerprint of the secret.
 """
 
 PUT = """
 local sets, log, epoch = KEYS[1], KEYS[2], KEYS[3]
 local now, entry = redis.call('TIME')[1], nil
-for i = 1, #ARGV / 4 do
+local current = redis.call('GET', epoch)
+if current and string.sub(current, 17) ~= ARGV[1] then
+    return 3
+end
+for i = 1, (#ARGV - 1) / 4 do
     local mark, set = KEYS[2 * i + 2], KEYS[2 * i + 3]
-    local ends, forgotten = ARGV[4 * i - 3], ARGV[4 * i - 2]
-    local stands, packed = ARGV[4 * i - 1], ARGV[4 * i]
+    local ends, forgotten = ARGV[4 * i - 2], ARGV[4 * i - 1]
+    local stands, packed = ARGV[4 * i], ARGV[4 * i + 1]
     local standing = redis.call('GET', mark)
     if not standing or tonumber(string.match(standing, '^%S+')) < tonumber(ends) then
         redis.call('SET', mark, stands)
@@ -60,6 +70,8 @@ redis.call('XTRIM', log, 'MINID', '~', (now - 3600) * 1000)
 return entry
 """
 """Write entries where `add`, workers that begin, and workers that run look for them.
+
+Return the last entry of the log, or 3 if names are hashed with another secret.
 
 A set that was lost would be made again with one entry, and look whole: then the epoch
 is deleted, and all workers begin again.

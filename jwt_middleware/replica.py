@@ -53,14 +53,6 @@ class Feed(Protocol):
     # of the feed may just have had no turn, if other threads keep the CPU busy.
 
 
-class _CatchingUp:
-    """One reading of the store by a look; others wait for it until a moment."""
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        self.ended = Latch()
-
-
 class Replica:
     """A copy of marks, fed by a thread, with a promise on how old it may be.
 
@@ -97,7 +89,7 @@ class Replica:
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
         """The thread before, which may not have ended yet."""
-        self._catching_up: _CatchingUp | None = None
+        self._catching_up: tuple[float, Latch] | None = None  # until when, and its end
         self._lock = threading.Lock()  # never held while anything waits
         self._watchers = Watchers()
         start_anew_after_fork(self)
@@ -237,17 +229,18 @@ class Replica:
 
     async def _catch_up(self) -> None:
         """Have the feed read what is new.  One caller does so, for all who wait."""
-        mine = _CatchingUp(self.clock() + CATCH_UP_S)
+        mine = self.clock() + CATCH_UP_S, Latch()
         with self._lock:
             current = self._catching_up = self._catching_up or mine
         if current is not mine:
-            await current.ended.wait(max(0.0, current.until - self.clock()))
+            until, ended = current
+            await ended.wait(max(0.0, until - self.clock()))
             return
         try:
             await ask(self._poll)
         finally:
             self._catching_up = None
-            mine.ended.open()
+            mine[1].open()
 
     def _poll(self) -> None:
         try:

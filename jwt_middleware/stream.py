@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from .fork import start_anew_after_fork
 from .healing import Debts
 from .marks import Mark
-from .redis_marks import PACKED, READ_AT_ONCE, Entry, RedisMarks
+from .redis_forms import PACKED, Entry
+from .redis_marks import READ_AT_ONCE, RedisMarks
 from .replica import Replica
 
 logger = logging.getLogger("jwt_middleware")

@@ -33,6 +33,8 @@ FLOORS = (
         "redis_scripts",
     },
     {
+        "redis_forms",
+        "redis_url",
         "options",
         "tracebacks",
         "pools",

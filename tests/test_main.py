@@ -14,6 +14,7 @@ from jwt_middleware import Authenticator, Key, TokenIssuer
 from jwt_middleware.__main__ import main
 from jwt_middleware.bridge import ask, run
 from jwt_middleware.errors import TokenRevoked
+from jwt_middleware.redis import RedisStore
 from jwt_middleware.sqlite import SQLiteStore
 
 from .redis_server import RedisServer, eventually
@@ -229,10 +230,24 @@ def test_the_secret_of_a_store_comes_from_a_file(
     assert main(["revoke", *wanted]) == 1
     assert "nothing was revoked" in capsys.readouterr().err
     assert main(["revoke", *with_secret]) == 0
-    on_redis = ["revoke", *with_secret]
-    on_redis[on_redis.index(f"sqlite:{path}")] = "redis://127.0.0.1:1/0"
-    assert main(on_redis) == 1
-    assert "--secret-file" in capsys.readouterr().err
+    store.close()
+
+
+def test_the_secret_of_a_redis_store_comes_from_a_file_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it, nothing is revoked, and that is said."""
+    (tmp_path / "secret").write_bytes(b"0123456789abcdef" * 2)
+    with RedisServer() as server:
+        store = RedisStore(server.url, secret=b"0123456789abcdef" * 2)
+        assert run(ask(store.look, [f"sid {ISSUER} s"])) == [None]
+        words = ["revoke", "--store", server.url, "--issuer", ISSUER, "--session", "s"]
+        assert main(words) == 1
+        assert "nothing was revoked: OtherSecret" in capsys.readouterr().err
+        assert main([*words, f"--secret-file={tmp_path / 'secret'}"]) == 0
+        eventually(
+            lambda: run(ask(store.look, [f"sid {ISSUER} s"])) != [None], "it is seen"
+        )
     store.close()
 
 

@@ -21,9 +21,11 @@ import redis
 from redis.crc import key_slot
 
 from jwt_middleware.bridge import ask, run
+from jwt_middleware.marks import hash_with
 from jwt_middleware.redis import RedisStore
-from jwt_middleware.redis_marks import HOUR_S
+from jwt_middleware.redis_forms import HOUR_S, OtherSecret
 from jwt_middleware.redis_scripts import GRACE_S
+from jwt_middleware.replica import Stale
 from jwt_middleware.store import Store
 from jwt_middleware.stream import MOST_OWN
 
@@ -284,6 +286,57 @@ def test_no_name_stands_in_redis(server: RedisServer, written: str) -> None:
     assert len(held) > 500
     for name in (b"alice", b"bob", b"token-", b"proof-", b"i.example", b"jti", b"sub"):
         assert name not in held
+
+
+SECRET = b"0123456789abcdef" * 2
+
+
+def test_with_a_secret_no_name_can_be_guessed(
+    server: RedisServer, another: Open, prefix: str
+) -> None:
+    one, two = another(secret=SECRET), another(secret=SECRET.decode())
+    one.put("alice", 1.0, soon())
+    assert one.add("bob", 1.0, soon())
+    assert not two.add("bob", 1.0, soon())
+    eventually(sees(two, "alice"), "the mark arrives")
+    held = b" ".join(_contents(server, prefix))
+    for name in ("alice", "bob"):
+        assert hash_with(b"")(name) not in held
+        assert repr(hash_with(b"")(name))[2:-1].encode() not in held
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(None, SECRET), (SECRET, None), (SECRET, SECRET[::-1])]
+)
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_a_worker_with_another_secret_is_refused_since_it_would_find_nothing(
+    another: Open,
+    caplog: pytest.LogCaptureFixture,
+    first: Any,
+    then: Any,
+    replicas: int,
+) -> None:
+    """It neither reads nor writes, and the log says why."""
+    another(secret=first).put("early", 1.0, soon())  # before anybody has read
+    assert look(another(secret=first), "a", "early") == [None, 1.0]
+    wrong = another(secret=then, replicas=replicas)
+    for write in (wrong.put, wrong.add):
+        with pytest.raises(OtherSecret, match="another secret"):
+            write("a", 1.0, soon())
+    with pytest.raises(OtherSecret):
+        wrong.has_readers()
+    with pytest.raises(Stale):
+        look(wrong, "early")
+    assert (
+        "OtherSecret: 'names in Redis have another secret; a new secret needs"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", "short", b"x" * 31, 7])
+def test_a_secret_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        RedisStore("redis://127.0.0.1:1", secret=wrong)
 
 
 def _contents(server: RedisServer, prefix: str) -> Iterator[bytes]:

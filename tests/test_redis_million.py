@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from jwt_middleware.marks import key_of
-from jwt_middleware.redis_marks import HOUR_S, PACKED, RedisMarks
+from jwt_middleware.redis_forms import HOUR_S, PACKED
+from jwt_middleware.redis_marks import RedisMarks
 
 from .interpreters import printed
 from .redis_server import RedisServer

@@ -1,0 +1,103 @@
+"""Read the URL of a `RedisStore`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+URL = re.compile(
+    r"(?P<scheme>redis|rediss|unix)(?:\+(?P<kind>sentinel|cluster))?://"
+    r"(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@]*))?@)?"
+    r"(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
+)
+HOST = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?")
+PATHS = {
+    "": re.compile(r"/?(?P<db>\d{0,4})"),
+    "sentinel": re.compile(r"/(?P<service>[^/]+)(?:/(?P<db>\d{1,4}))?"),
+    "cluster": re.compile(r"/?0?"),
+}
+"""By kind: what may follow the hosts."""
+PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
+TLS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"}
+)
+"""What a query may say; not that certificates are not checked."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are."""
+
+    kind: str
+    hosts: Sequence[tuple[str, int]]
+    service: str
+    options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def place(self) -> Hashable:
+        """Which database this is, whoever we are there and however it is reached."""
+        where = self.options.get("unix_socket_path")
+        return where, frozenset(self.hosts), self.service, self.options.get("db")
+
+
+def read_url(url: str) -> Servers:
+    """Take *url* apart; a password in it is shown by no message."""
+    found = URL.fullmatch(url) if isinstance(url, str) else None
+    if found is None or (found["scheme"] == "unix" and not _is_unix(found)):
+        raise ValueError(
+            "a url is written redis://user:password@host:6379/0, rediss:// for TLS, "
+            "unix:///path, redis+sentinel:// or redis+cluster://; a / in a password "
+            "is %2F"
+        )
+    options = {
+        **_read_query(found["query"] or "", found["scheme"]),
+        "username": unquote(found["user"] or "") or None,
+        "password": unquote(found["password"] or "") or None,
+    }
+    if found["scheme"] == "unix":
+        return Servers("", (), "", {**options, "unix_socket_path": found["path"]})
+    return _read_servers(found, options)
+
+
+def _is_unix(found: re.Match[str]) -> bool:
+    return bool(found["path"]) and not found["kind"] and not found["hosts"]
+
+
+def _read_servers(found: re.Match[str], options: dict[str, Any]) -> Servers:
+    kind = found["kind"] or ""
+    path = PATHS[kind].fullmatch(found["path"] or "")
+    if path is None:
+        raise ValueError("the path is /0, /service/0 for sentinels, or nothing")
+    named = path.groupdict()
+    if kind != "cluster":
+        options["db"] = int(named["db"] or options.get("db", 0))
+    elif options.pop("db", 0):
+        raise ValueError("a cluster has no databases; leave the number out")
+    hosts = tuple(_read_host(host, kind) for host in found["hosts"].split(","))
+    if not kind and len(hosts) > 1:
+        raise ValueError("several hosts are for redis+sentinel:// or redis+cluster://")
+    return Servers(kind, hosts, named.get("service", ""), options)
+
+
+def _read_host(text: str, kind: str) -> tuple[str, int]:
+    found = HOST.fullmatch(text)
+    port = int((found and found["port"]) or PORTS[kind])
+    if found is None or not 0 < port < 65536:
+        raise ValueError("a host is written as redis.example:6379")
+    return found["host"].strip("[]"), port
+
+
+def _read_query(query: str, scheme: str) -> dict[str, Any]:
+    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    allowed = {"db", *TLS} if scheme == "rediss" else {"db"}
+    if options.keys() - allowed or not str(options.get("db", 0)).isdecimal():
+        names = ", ".join(sorted(allowed))
+        raise ValueError(f"the query of a {scheme}:// URL says nothing but {names}")
+    if "db" in options:
+        options["db"] = int(options["db"])
+    if scheme == "rediss":
+        options |= {"ssl": True, "ssl_check_hostname": True}
+    return options
