@@ -13,7 +13,7 @@ from .challenge import Reply, encoded
 from .decision import Completion, Pass
 from .ending import Ending
 from .errors import AuthError
-from .options import read_flag
+from .options import can_take, read_flag
 from .roots import AppRoot
 from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
 from .tracebacks import drop_frames
@@ -58,6 +58,11 @@ class JWTMiddleware:
         self, app: ASGIApp, auth: Authenticator, *, end_responses: bool = False
     ) -> None:
         ensure_authenticator(auth, app)
+        if not can_take(app, 3):
+            raise ValueError(
+                "app is no ASGI application, which takes scope, receive and send; for "
+                "a WSGI application write jwt_middleware.wsgi.JWTMiddleware(app, auth)"
+            )
         self.app = app
         self.auth = auth
         self._app_root = AppRoot.of(app)

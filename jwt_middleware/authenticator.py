@@ -198,7 +198,7 @@ class Authenticator(Revoking):
 
         For a framework, where an application raised it itself.
         """
-        if type(error) is NoCredentials:
+        if type(error) is NoCredentials and not error.is_explained:
             error = explained(error, request, self._sources)
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         if logger.isEnabledFor(level):

@@ -104,6 +104,8 @@ class NoCredentials(AuthError):
 
     def __init__(self, message: str = "", *, description: str | None = None) -> None:
         super().__init__(message)
+        self.is_explained = description is not None
+        """Whether the description already says what was sent and what was expected."""
         if description is not None:
             ensure_quotable("description", description)
             self.description = description

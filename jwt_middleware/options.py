@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -154,6 +155,22 @@ def read_parts(option: str, values: object, *methods: str) -> tuple[Any, ...]:
                 f"not {_kind(value)}{_write(option)}"
             )
     return found
+
+
+def can_take(call: Any, count: int) -> bool:
+    """Whether *call* can be called with so many arguments, as far as it tells.
+
+    Its own signature counts: an adapter may say that it wraps something else.
+    """
+    try:
+        signature = inspect.signature(call, follow_wrapped=False)
+    except (TypeError, ValueError):  # of a builtin, which tells nothing
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def _kind(value: object) -> str:

@@ -25,6 +25,7 @@ from .options import read_flag, read_word
 from .pair import TokenPair
 from .renewal import SessionRenewal
 from .request import Request
+from .session_checks import read_issuer
 from .set_cookie import SetCookie
 from .store import Store
 from .token import Token
@@ -80,7 +81,7 @@ class SessionCookies:
         login_path: str | None = None,
         trusted_origins: Iterable[str] = (),
     ) -> None:
-        self._issuer = _read_issuer(issuer, read_flag("transparent", transparent))
+        self._issuer = read_issuer(issuer, read_flag("transparent", transparent))
         self._transparent = transparent
         self._cookie = Cookie(access, trusted_origins=trusted_origins)
         self._access = SetCookie(access, same_site=same_site)
@@ -228,7 +229,11 @@ class SessionCookies:
         self.ensure_own_page(request)
         text = self._find_refresh(request)
         if not text:
-            raise NoCredentials(f"no cookie {self._refresh.name}")
+            name, path = self._refresh.name, self._refresh.path
+            raise NoCredentials(
+                f"no cookie {name}; browsers send it below {path} only, and by https",
+                description=f"A refresh token is required, in the cookie {name}.",
+            )
         return text
 
     def _find_refresh(self, request: Request) -> str:
@@ -240,21 +245,3 @@ class SessionCookies:
     @staticmethod
     def _values(cookie: SetCookie, request: Request) -> set[str]:
         return set(read_cookie(request.header("cookie"), cookie.name))
-
-
-def _read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:
-    if not isinstance(issuer, TokenIssuer):
-        raise ValueError(
-            f"{type(issuer).__name__} is no TokenIssuer; "
-            "write SessionCookies(TokenIssuer(...))"
-        )
-    if not issuer.is_renewable:
-        raise ValueError(
-            "a session that lies idle for an access token's life would end, and not be "
-            "renewed; let idle_lifetime be longer than access_lifetime and leeway"
-        )
-    if transparent and not issuer.reuse_leeway:
-        raise ValueError(
-            "transparent=True needs a TokenIssuer(..., store=store, reuse_leeway=10)"
-        )
-    return issuer

@@ -12,6 +12,7 @@ from .bridge import needs_loop, run
 from .challenge import Reply
 from .decision import Completion
 from .errors import AuthError
+from .options import can_take
 from .request import NO_ROOTS, Request, Roots
 from .token import KEY, set_current_token
 from .tracebacks import drop_frames, shows_no_token
@@ -34,7 +35,7 @@ class JWTMiddleware:
 
     def __init__(self, app: WSGIApplication, auth: Authenticator) -> None:
         ensure_authenticator(auth, app)
-        if needs_loop(app):
+        if needs_loop(app) or not can_take(app, 2):
             raise ValueError(
                 "app is an ASGI application; write "
                 "jwt_middleware.asgi.JWTMiddleware(app, auth)"

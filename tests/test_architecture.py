@@ -86,7 +86,7 @@ FLOORS = (
     {"verifier", "rotation", "access", "__main__"},
     {"revoking", "sessions"},
     {"authenticator", "issuer"},
-    {"wsgi", "asgi", "renewal"},
+    {"wsgi", "asgi", "renewal", "session_checks"},
     {"session_cookies", "startup", "flask_errors"},
     {"flask", "starlette"},
     {"fastapi", "__init__"},

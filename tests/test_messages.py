@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
+from flask import Flask
+from starlette.applications import Starlette
 
 from jwt_middleware import (
     Authenticator,
@@ -14,6 +18,7 @@ from jwt_middleware import (
     BearerHeader,
     Cookie,
     Key,
+    MemoryStore,
     RemoteKeys,
     Rule,
     SessionCookies,
@@ -22,12 +27,15 @@ from jwt_middleware import (
     TrustedIssuer,
 )
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.asgi import ScopeRequest
 from jwt_middleware.challenge import Challenge
 from jwt_middleware.errors import InsufficientScope, StepUpRequired
+from jwt_middleware.wsgi import EnvironRequest
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
-from .conftest import Mint, authenticator, trusted
+from .conftest import Mint, authenticator, clock, trusted
 from .doors import Door
+from .test_inner_errors import asgi_answer, wsgi_answer
 
 
 @pytest.mark.parametrize(
@@ -398,3 +406,50 @@ def test_a_request_of_another_origin(
     assert "Host is 'api.example'" in caplog.text
     assert "write its origin into trusted_origins" in caplog.text
     assert b"b.example" not in answer.body
+
+
+def test_an_application_stands_behind_its_own_door() -> None:
+    """Also a plain function that returns what is awaited, and an adapter."""
+
+    def wsgi(environ: Any, start_response: Any) -> Any: ...
+    async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
+    def plain_asgi(scope: Any, receive: Any, send: Any) -> Any: ...
+    def one_of_two_steps(scope: Any) -> Any: ...
+    @functools.wraps(wsgi)
+    async def adapted(scope: Any, receive: Any, send: Any) -> None: ...
+    def any_of_both(*args: Any) -> Any: ...
+
+    auth, app = authenticator(), cast(Any, None)
+    as_asgi, as_wsgi = cast(Any, ASGIMiddleware), cast(Any, WSGIMiddleware)
+    for app in (wsgi, Flask("behind").wsgi_app, Flask("behind"), one_of_two_steps):
+        with pytest.raises(ValueError, match=r"jwt_middleware\.wsgi\.JWTMiddleware"):
+            as_asgi(app, auth)
+    for app in (asgi, plain_asgi, Starlette(), ASGIMiddleware(asgi, auth)):
+        with pytest.raises(ValueError, match=r"jwt_middleware\.asgi\.JWTMiddleware"):
+            as_wsgi(app, auth)
+    for app in (asgi, plain_asgi, adapted, any_of_both, Starlette(), print, Mock()):
+        as_asgi(app, auth)
+    for app in (wsgi, any_of_both, Flask("behind"), WSGIMiddleware(wsgi, auth), max):
+        as_wsgi(app, auth)
+
+
+def test_a_refresh_without_its_cookie_speaks_of_the_cookie(
+    mint: Mint, caplog: Any
+) -> None:
+    store = MemoryStore(clock)
+    cookies = SessionCookies(issuing(store=store, now=clock))
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        cookies.refresh(EnvironRequest(environ))
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await cookies.arefresh(ScopeRequest(scope, scope["headers"]))
+
+    told = b'{"error_description": "A refresh token is required, in the cookie '
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        status, _, body = wsgi_answer(wsgi, None, PATH_INFO="/public")
+        assert (status, body) == ("401 Unauthorized", told + b'__Secure-refresh."}')
+        sent, _ = asgi_answer(asgi, None, path="/public")
+        assert sent[0]["status"] == 401
+        assert sent[1]["body"] == body
+    assert caplog.text.count("no cookie __Secure-refresh; browsers send it below") == 2
