@@ -10,7 +10,14 @@ import resource
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -521,6 +528,53 @@ class TestExpired:
             await until(lambda: app.is_open)
             wall.now += 0.1
             await until(lambda: line.is_over)
+
+
+class Withdrawing:
+    """An issuer that takes keys out of its set, and may be down."""
+
+    def __init__(self) -> None:
+        self.keys: Sequence[Key] = (SIGNING_KEY.public,)
+        self.is_down = False
+        self.asked = 0
+
+    async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        self.asked += 1
+        if self.is_down:
+            raise OSError("no route to the issuer")
+        return self.keys
+
+
+class TestKeyWithdrawn:
+    """At the next look, which comes within 30 seconds; here the clock stands still, so
+    that one follows the other."""
+
+    async def test_it_ends_with_the_key_that_signed_its_token(
+        self, wall: Clock, line: Line
+    ) -> None:
+        issuer, app = Withdrawing(), Listener()
+        auth = authenticator(trusted(keys=issuer, leeway=0), now=wall)
+        async with serving(app, auth, line, mint_token(exp=0.05)):
+            asked = issuer.asked
+            await until(lambda: issuer.asked > asked + 1)
+            assert not line.is_over
+            issuer.keys = (Key.generate(kid="new").public,)
+            await until(lambda: line.is_over and app.heard)
+        assert app.heard == [TOLD[line.kind]]
+
+    async def test_it_stays_open_while_nobody_can_say(
+        self, wall: Clock, line: Line
+    ) -> None:
+        issuer, app = Withdrawing(), Listener()
+        auth = authenticator(trusted(keys=issuer, leeway=0), now=wall)
+        async with serving(app, auth, line, mint_token(exp=0.05)):
+            await until(lambda: app.is_open)
+            issuer.is_down, asked = True, issuer.asked
+            await until(lambda: issuer.asked > asked)
+            assert not line.is_over
+            issuer.keys, issuer.is_down = (Key.generate(kid="new").public,), False
+            await until(lambda: line.is_over and app.heard)
+        assert app.heard == [TOLD[line.kind]]
 
 
 class TestUnavailable:
