@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 from .bridge import run
 from .caching import PersonalAnswer, header_names
@@ -36,6 +38,7 @@ from .errors import (
 )
 from .matching import Rules
 from .options import read_clock, read_count, read_flag, read_parts, read_word
+from .plain_http import note_scheme
 from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
@@ -94,9 +97,10 @@ class Authenticator(Revoking):
         )
         self._sources = read_sources(sources)
         _ensure_sessions_end(store, (*trusted.values(), *self._sources))
-        diverts = (getattr(source, "divert", None) for source in self._sources)
-        self._diverts: Sequence[Divert] = [divert for divert in diverts if divert]
+        self._diverts: Sequence[Divert] = _found_in(self._sources, "divert")
         self._rules = Rules(rules)
+        self._rules.ensure_open(chain(*_found_in(self._sources, "open_routes")))
+        self._writes_cookies = bool(_found_in(self._sources, "writes_cookies"))
         self._schemes = tuple(dict.fromkeys(s.challenge for s in self._sources))
         self._vary, self._unmarked = header_names(self._sources)
         self._realm = read_word("realm", realm, QUOTABLE)
@@ -148,6 +152,8 @@ class Authenticator(Revoking):
 
     async def decide(self, request: Request) -> Pass | Reply:
         """Judge a request: the order in here is the security of the product."""
+        if self._writes_cookies:
+            note_scheme(request)
         try:
             rules, are_public, is_personal = self._rules.found(request)
             if are_public:
@@ -221,6 +227,11 @@ def _ensure_sessions_end(store: Store | None, owners: Iterable[object]) -> None:
                 f"store={store!r}, but the sessions of {owner!r} end in {kept!r}, and "
                 "their tokens would live on here; write store=store in both"
             )
+
+
+def _found_in(sources: Sequence[Source], name: str) -> list[Any]:
+    """Return what those of *sources* have that have an attribute *name*."""
+    return [found for source in sources if (found := getattr(source, name, None))]
 
 
 def ensure_authenticator(auth: object, app: object = print) -> None:

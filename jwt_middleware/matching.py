@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -19,6 +20,8 @@ from .paths import (
 )
 from .request import NO_ROOTS, Request, Roots, Strips
 from .rules import PUBLIC_METHODS, Rule, fold_rules, read_rules
+
+logger = logging.getLogger("jwt_middleware")
 
 REMEMBERED = 1024
 """Requests whose rules are known; a stranger's paths drive out others, and no more."""
@@ -43,6 +46,17 @@ class Found(NamedTuple):
     def of(cls, rules: Sequence[Rule]) -> Found:
         are_public = all(rule.public for rule in rules)
         return cls(rules, are_public, any(rule.optional for rule in rules))
+
+
+class OpenRoute(NamedTuple):
+    """A route that a source needs without a token; ``/*`` at its end: one of those."""
+
+    method: str
+    path: str
+    why: str
+    """What happens if no rule lets anybody in."""
+    write: str
+    """The rule that does."""
 
 
 class Rules:
@@ -76,6 +90,38 @@ class Rules:
     ) -> Found:
         rules = match(self._rules, method, path, raw_path, roots, self._folded)
         return Found.of(rules)
+
+    def ensure_open(self, routes: Iterable[OpenRoute]) -> None:
+        """Log a warning for each of *routes* that no rule lets anybody use.
+
+        A route may be served by another application of the host, and its path may
+        begin with a root: any end of it may be meant.
+        """
+        for route in routes:
+            parts = route.path.split("/")
+            ends = ["/" + "/".join(parts[start:]) for start in range(1, len(parts))]
+            if any(self._is_open(route.method, path) for path in ends):
+                continue
+            logger.warning(
+                "no rule makes %s %s public: %s; write %s, unless another application "
+                "serves it",
+                route.method,
+                route.path,
+                route.why,
+                route.write,
+            )
+
+    def _is_open(self, method: str, path: str) -> bool:
+        if not path.endswith("/*"):
+            position = _position(self._rules, method, path)
+            return position is not None and self._rules[position].admits_anonymous
+        below = path[:-1]
+        return any(
+            rule.admits_anonymous
+            and rule.covers(method, rule.path.removesuffix("*"))
+            and (rule.path.startswith(below) or rule.covers(method, below))
+            for rule in self._rules
+        )
 
     def advice(self, request: Request, error: AuthError) -> str:
         """Return what to write if only its method keeps *request* from being public."""

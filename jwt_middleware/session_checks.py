@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .issuer import TokenIssuer
+from .matching import OpenRoute
+
+
+def open_routes(
+    login_path: str | None, path: str, refreshes: bool
+) -> Sequence[OpenRoute]:
+    """Return the routes of a login and of what refreshes and ends a session."""
+    found = []
+    if login_path is not None:
+        why = "a browser that is refused is sent there, and refused again"
+        write = f"Rule({login_path!r}, methods=('GET', 'POST'), public=True)"
+        found.append(OpenRoute("GET", login_path, why, write))
+    if refreshes:
+        below = f"{path.rstrip('/')}/*"
+        why = "a session whose access token has expired cannot be refreshed or ended"
+        write = f"Rule({below!r}, methods=('POST',), public=True)"
+        found.append(OpenRoute("POST", below, why, write))
+    return found
 
 
 def read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
@@ -21,11 +21,13 @@ from .errors import (
     NoCredentials,
 )
 from .issuer import TokenIssuer
+from .matching import OpenRoute
 from .options import read_flag, read_word
 from .pair import TokenPair
+from .plain_http import warn_of_dropped_cookies
 from .renewal import SessionRenewal
 from .request import Request
-from .session_checks import read_issuer
+from .session_checks import open_routes, read_issuer
 from .set_cookie import SetCookie
 from .store import Store
 from .token import Token
@@ -96,8 +98,16 @@ class SessionCookies:
         if login_path is not None:
             read_word("login_path", login_path, LOGIN_PATH, "a host or a query")
         self._login_path = login_path
+        self._refreshes = issuer.has_sessions and not transparent
         if self._refresh.name == access:
             raise ValueError("access and refresh are two cookies; give them two names")
+
+    writes_cookies = True
+
+    @property
+    def open_routes(self) -> Sequence[OpenRoute]:
+        """The routes that do their work only if no token is needed for them."""
+        return open_routes(self._login_path, self._refresh.path, self._refreshes)
 
     def __repr__(self) -> str:
         return f"<SessionCookies {self._access.name!r}, {self._refresh.name!r}>"
@@ -141,6 +151,7 @@ class SessionCookies:
         Send them with ``Cache-Control: no-store``.  Raises ValueError for a token
         that is too long for a cookie.
         """
+        warn_of_dropped_cookies()
         lasting = pair.refresh_expires_in if self._transparent else None
         access = self._access.write(pair.access_token, lasting or pair.expires_in)
         if pair.refresh_token is None or pair.refresh_expires_in is None:

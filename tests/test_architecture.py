@@ -36,6 +36,7 @@ FLOORS = (
         "redis_forms",
         "redis_url",
         "options",
+        "plain_http",
         "tracebacks",
         "pools",
         "compact",

@@ -1,0 +1,60 @@
+"""Warn of Secure cookies that a browser drops, because they came over plain http."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextvars import ContextVar
+
+from .errors import shown
+from .request import Request
+
+logger = logging.getLogger("jwt_middleware")
+
+LOOPBACK = re.compile(
+    r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])\.?(?::\d*)?", re.IGNORECASE
+)
+"""Hosts from which Chromium and Firefox take Secure cookies without TLS."""
+OF_PROXIES = ("x-forwarded-proto", "forwarded", "x-forwarded-ssl", "front-end-https")
+
+_host: ContextVar[str] = ContextVar("jwt_middleware.plain_http", default="")
+_warned: set[str] = set()
+"""What this process has warned of: one text at most."""
+
+
+def note_scheme(request: Request) -> None:
+    """Note whether the browser of *request* would drop a Secure cookie."""
+    _host.set("" if request.is_secure or _warned else _dropping_host(request))
+
+
+def warn_of_dropped_cookies() -> None:
+    """Warn once in a process if cookies are written for a request over plain http."""
+    host = _host.get()
+    if not host or _warned:
+        return
+    _warned.add(host)
+    logger.warning(
+        "cookies were written for a request over plain http to %s: they are Secure, "
+        "so browsers and test clients drop them, and a login has to be repeated for "
+        "ever. Serve https, or open http://localhost in development; behind a proxy "
+        "that ends TLS, have the server believe it (uvicorn --proxy-headers, "
+        "Werkzeug's ProxyFix); give a test client an https base URL",
+        shown(host),
+    )
+
+
+def _dropping_host(request: Request) -> str:
+    """Return the host of a request by plain http; empty if the browser may use https.
+
+    Browsers send Sec-Fetch-Site over https and to this machine only.  A proxy that ends
+    TLS may not tell the server, but tells it in a header, or the browser in Origin.
+    """
+    if request.header("sec-fetch-site"):
+        return ""
+    host = ",".join(request.header("host"))
+    if LOOPBACK.fullmatch(host):
+        return ""
+    told = [",".join(request.header(name)).lower() for name in OF_PROXIES]
+    told.append(",".join(request.header("origin")).lower())
+    is_tls = any("https" in value or value == "on" for value in told)
+    return "" if is_tls else host
