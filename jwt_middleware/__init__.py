@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .authenticator import Authenticator
     from .cookies import Cookie
     from .credentials import BearerHeader
+    from .current import current_token
     from .errors import AuthError
     from .issuer import TokenIssuer
     from .jose import Key
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .rules import Rule
     from .session_cookies import SessionCookies
     from .store import MemoryStore
-    from .token import Token, current_token
+    from .token import Token
     from .trust import TrustedIssuer
 else:  # unseen by type checkers: to them, any name would be one of ours
 
@@ -70,7 +71,7 @@ _ROOMS = {
     "TokenIssuer": "issuer",
     "TokenPair": "pair",
     "TrustedIssuer": "trust",
-    "current_token": "token",
+    "current_token": "current",
 }
 """Where each name is defined; the room is imported when the name is first used."""
 

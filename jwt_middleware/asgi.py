@@ -10,12 +10,13 @@ from .asgi_request import Scope as Scope
 from .asgi_request import ScopeRequest as ScopeRequest
 from .authenticator import Authenticator, ensure_authenticator
 from .challenge import Reply, encoded
+from .current import set_current_token
 from .decision import Completion, Pass
 from .ending import Ending
 from .errors import AuthError
 from .options import can_take, read_flag
 from .roots import AppRoot
-from .token import ANONYMOUS, KEY, StarletteAuth, Token, set_current_token
+from .token import ANONYMOUS, KEY, StarletteAuth, Token
 from .tracebacks import drop_frames
 
 Message = MutableMapping[str, Any]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -14,6 +16,7 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
 from .authenticator import Authenticator
+from .current import current_token as token_of_context
 from .options import read_clock
 from .requirement import Requirement, no_middleware
 from .starlette import all_routes, check_endpoints, init_checked
@@ -21,7 +24,8 @@ from .starlette import from_request as from_request
 from .starlette import refusing as refusing
 from .starlette import set_cookies as set_cookies
 from .token import KEY, Token
-from .token import current_token as token_of_context
+
+logger = logging.getLogger("jwt_middleware")
 
 INIT_APP = "jwt_middleware.fastapi.init_app(app, auth)"
 
@@ -148,9 +152,36 @@ def _dependencies_of(call: object) -> Iterator[object]:
     if not callable(call):
         return
     try:
-        signature = inspect.signature(call, eval_str=True)
-    except (NameError, TypeError, ValueError):  # a name for type checkers, a builtin
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # a builtin
         return
-    for parameter in signature.parameters.values():
+    for parameter in parameters:
         yield parameter.default
-        yield from getattr(parameter.annotation, "__metadata__", ())
+        yield from getattr(_annotation(parameter, call), "__metadata__", ())
+
+
+def _annotation(parameter: inspect.Parameter, call: Any) -> object:
+    """Return the annotation of *parameter*, as FastAPI would read it.
+
+    Raise RuntimeError if it is a dependency that FastAPI cannot read, and so ignores;
+    warn if it is another text that FastAPI cannot read.
+    """
+    text = parameter.annotation
+    if not isinstance(text, str):
+        return text
+    function = inspect.unwrap(call)
+    names = getattr(function, "__globals__", None)
+    if names is None:  # of a class or an object
+        names = vars(sys.modules.get(getattr(function, "__module__", None) or "", sys))
+    try:
+        return eval(text, dict(names))  # noqa: S307, the application's own source
+    except Exception as error:
+        told = (
+            f"FastAPI does not see what is asked for by {parameter.name}: {text} of "
+            f"{call!r}, since it cannot be evaluated ({error}); define its names in "
+            "the module, outside of functions and of 'if TYPE_CHECKING'"
+        )
+    if "Depends(" in text or "Security(" in text:
+        raise RuntimeError(told)
+    logger.warning("%s", told)  # it may be a name for a dependency
+    return None

@@ -25,6 +25,7 @@ from .asgi import (
 from .authenticator import Authenticator, ensure_authenticator
 from .bridge import needs_loop
 from .challenge import Reply
+from .current import current_token as current_token
 from .errors import AuthError, NoCredentials
 from .guards import check_guards, note_guard
 from .options import read_clock
@@ -33,7 +34,6 @@ from .request import Request
 from .requirement import Requirement, no_middleware
 from .startup import Checking
 from .token import KEY, Token
-from .token import current_token as current_token
 
 NOTED = "jwt_middleware.starlette.noted"
 INIT_APP = "jwt_middleware.starlette.init_app(app, auth)"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
@@ -85,6 +83,19 @@ class Token(Mapping[str, Any]):
             "a Token cannot be pickled; write dict(token) for its claims, or verify "
             "its text again where it is needed"
         )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # FastAPI would fill a parameter that no Depends() fills from the request.
+        try:
+            return handler(source)  # of a model that allows arbitrary types
+        except Exception:
+            raise TypeError(
+                "a Token is read from no request and written to no response; as a "
+                "parameter write Annotated[Token, Depends(current_token)], with "
+                "current_token of jwt_middleware.fastapi; as a return annotation write "
+                "dict[str, Any], and return dict(token)"
+            ) from None
 
     def __repr__(self) -> str:  # no claim: a repr lands in tracebacks and logs
         return f"<Token of {len(self)} claims>"
@@ -194,48 +205,3 @@ def read_scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     if not isinstance(value, list):
         return frozenset()
     return frozenset(scope for scope in value if isinstance(scope, str) and scope)
-
-
-ACLOSE = "async_generator_athrow"
-"""The type of what ``aclose()`` of an asynchronous generator returns."""
-
-_current: ContextVar[Token | None] = ContextVar(KEY, default=None)
-
-
-def current_token() -> Token | None:
-    """Return the token of the request that is being served, or None.
-
-    A convenience: ``environ`` and ``scope`` hold the truth.  A thread that a
-    handler starts itself does not inherit it.
-
-    Read it before the first ``yield`` of a generator and keep it in a variable.  If
-    a client goes away, Python may run the ``finally`` of an abandoned generator
-    later, while another request is served.  In an asynchronous generator under
-    asyncio this returns None then.  In a plain generator it cannot be noticed, and
-    this may return *the token of that other request*.
-    """
-    token = _current.get()
-    return None if token is None or _is_closing_a_generator() else token
-
-
-def _is_closing_a_generator() -> bool:
-    """Whether this task of asyncio does nothing but close an asynchronous generator.
-
-    The event loop begins one for each generator that is garbage, in the context of
-    whatever request is served at that moment.
-    """
-    asyncio = sys.modules.get("asyncio")
-    running = getattr(asyncio, "_get_running_loop", None)  # it may be half imported
-    if asyncio is None or running is None or running() is None:
-        return False
-    task = asyncio.current_task()
-    return task is not None and type(task.get_coro()).__name__ == ACLOSE
-
-
-def set_current_token(token: Token | None) -> None:
-    """Set what `current_token` returns; to be called on entry to every request.
-
-    Resetting it afterwards would not do: servers start the next request of a
-    connection inside the context of the one before, and threads keep theirs.
-    """
-    _current.set(token)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from .authenticator import Authenticator, ensure_authenticator
 from .bridge import needs_loop, run
 from .challenge import Reply
+from .current import set_current_token
 from .decision import Completion
 from .errors import AuthError
 from .options import can_take
 from .request import NO_ROOTS, Request, Roots
-from .token import KEY, set_current_token
+from .token import KEY
 from .tracebacks import drop_frames, shows_no_token
 
 if TYPE_CHECKING:

@@ -132,7 +132,7 @@ def mint() -> Mint:
 
 @pytest.fixture(autouse=True)
 def _no_token_left_over() -> Iterator[None]:
-    from jwt_middleware.token import set_current_token
+    from jwt_middleware.current import set_current_token
 
     set_current_token(None)
     yield

@@ -39,6 +39,7 @@ FLOORS = (
         "plain_http",
         "tracebacks",
         "pools",
+        "current",
         "compact",
         "challenge",
         "kinds",

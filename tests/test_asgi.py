@@ -12,9 +12,10 @@ import trio
 
 from jwt_middleware import Cookie, MemoryStore, Rule, Token, current_token
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.current import set_current_token
 from jwt_middleware.errors import NoCredentials
 from jwt_middleware.requirement import Requirement
-from jwt_middleware.token import ANONYMOUS, KEY, set_current_token
+from jwt_middleware.token import ANONYMOUS, KEY
 
 from .asgi_checker import App, Message, Receive, Scope, Send, StrictASGI
 from .conftest import Mint, authenticator, clock

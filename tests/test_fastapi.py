@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2AuthorizationCodeBearer, SecurityScopes
 from fastapi.testclient import TestClient
 from flask import Flask
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.endpoints import HTTPEndpoint
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
@@ -37,6 +39,8 @@ from jwt_middleware import (
     Token,
     starlette,
 )
+from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.current import set_current_token
 from jwt_middleware.errors import NoCredentials, TokenRevoked, Unavailable
 from jwt_middleware.fastapi import (
     _check,
@@ -49,7 +53,7 @@ from jwt_middleware.fastapi import (
     set_cookies,
 )
 from jwt_middleware.testing import Clock
-from jwt_middleware.token import KEY, set_current_token
+from jwt_middleware.token import KEY
 
 from .conftest import NOW, authenticator, clock, mint_token
 from .test_challenge import REFUSALS, named
@@ -912,6 +916,26 @@ def misplaced_guard_of_a_websocket(app: FastAPI) -> None:
     async def view(websocket: WebSocket) -> None: ...
 
 
+def scoped_beside_a_name_of_types(app: FastAPI) -> None:
+    """FastAPI reads each annotation by itself."""
+
+    def view(token: Any, name: Any = None) -> None: ...
+
+    view.__annotations__ = {
+        "token": "Annotated[Any, Security(jwt_middleware.current_token, scopes='ab')]",
+        "name": "Unknown",
+        "return": "Unknown",
+    }
+    app.add_api_route("/optional/x", view, response_model=None)
+
+
+def unreadable_dependency(app: FastAPI) -> None:
+    def view(token: Any = None) -> None: ...
+
+    view.__annotations__["token"] = "Annotated[Unknown, Depends(current_token)]"
+    app.add_api_route("/optional/x", view)
+
+
 IGNORED = r"write jwt_middleware\.fastapi\.current_token"
 GUARDS_NOTHING = [
     (scoped_parameter, IGNORED),
@@ -923,6 +947,8 @@ GUARDS_NOTHING = [
     (scoped_inclusion, IGNORED),
     (scoped_application, IGNORED),
     (scoped_mount, IGNORED),
+    (scoped_beside_a_name_of_types, r"write scopes=\['ab'\]"),
+    (unreadable_dependency, "define its names in the module"),
     (lettered_scopes, r"write scopes=\['admin'\]"),
     (misplaced_guard, r"write @requires\(\.\.\.\) below the route"),
     (misplaced_guard_of_a_router, r"write @requires\(\.\.\.\) below the route"),
@@ -960,6 +986,100 @@ def test_what_would_guard_nothing_serves_no_request(
                 client.get(path)
 
 
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_scopes_that_nothing_reads_are_an_error_without_init_app(
+    is_inside: bool,
+) -> None:
+    """Also where they are asked for around a dependency."""
+    app = FastAPI()
+    for path, dependency in (
+        ("/direct", Security(jwt_middleware.current_token, scopes=["admin"])),
+        ("/around", Security(of_context, scopes=["admin"])),
+        ("/without", Depends(jwt_middleware.current_token)),
+    ):
+        app.add_api_route(path, current_subject, dependencies=[dependency])
+    served: Any = app
+    if is_inside:
+        app.add_middleware(JWTMiddleware, auth=auth_with())
+    else:
+        served = JWTMiddleware(app, auth_with())
+    client = TestClient(served)
+    for path in ("/direct", "/around"):
+        with pytest.raises(RuntimeError, match=IGNORED):
+            client.get(path, headers=bearer(scope="admin"))
+    assert client.get("/without", headers=bearer()).json() == "alice"
+    assert str(inspect.signature(jwt_middleware.current_token)) == (
+        "() -> 'Token | None'"
+    )
+
+
+def current_subject() -> str | None:
+    token = jwt_middleware.current_token()
+    return None if token is None else token.subject
+
+
+def test_an_annotation_that_cannot_be_read_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may be a name for a dependency, which FastAPI does not see."""
+    app = locked(FastAPI())
+
+    def view(name: Any = None) -> str:
+        return "all"
+
+    view.__annotations__["name"] = "Reader_"
+    app.add_api_route("/optional/x", view)
+    with TestClient(app) as client:
+        assert client.get("/optional/x").status_code == 200
+    assert "does not see what is asked for by name: Reader_" in caplog.text
+    assert "define its names in the module" in caplog.text
+
+
+class Text:
+    """A dependency whose annotations are texts."""
+
+    def __init__(self, name: str = "x") -> None: ...
+
+    def __call__(self, token: Annotated[Any, Depends(current_token)]) -> str:
+        return str(token.subject)
+
+
+def test_annotations_of_classes_and_objects_are_read() -> None:
+    app = locked(FastAPI())
+    needed = [Depends(Text), Depends(Text())]
+    app.add_api_route("/x", current_subject, dependencies=needed)
+    with TestClient(app) as client:
+        assert client.get("/x", headers=bearer()).json() == "alice"
+
+
+def test_a_token_as_a_field_is_told_with_what_to_write() -> None:
+    """It is filled from no request."""
+    app = FastAPI()
+    with pytest.raises(
+        TypeError, match=r"Annotated\[Token, Depends\(current_token\)\]"
+    ):
+
+        @app.post("/parameter")
+        def parameter(token: Token) -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"as a return annotation write dict\[str, Any\]"
+    ):
+
+        @app.get("/returned")
+        def returned() -> Token:
+            raise NotImplementedError
+
+    class Context(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        token: Token
+
+    token = auth_with().authenticate(mint_token())
+    assert Context(token=token).token is token
+    with pytest.raises(ValidationError):
+        Context.model_validate({"token": {"sub": "mallory"}})
+
+
 def test_a_server_is_told_why_it_cannot_start() -> None:
     app = FastAPI()
     scoped_route(locked(app))
@@ -994,6 +1114,7 @@ def test_what_guards_well_is_not_taken_for_a_mistake() -> None:
     with TestClient(app) as client:
         assert client.get("/y", headers=bearer()).json() == "alice"
     _check(Depends(unreadable), is_scoped=False)
+    _check(Depends(dict), is_scoped=False)
 
 
 class Called:

@@ -35,6 +35,7 @@ from jwt_middleware import (
     MemoryStore,
     Rule,
 )
+from jwt_middleware.current import set_current_token
 from jwt_middleware.errors import (
     CrossOrigin,
     InvalidGrant,
@@ -53,7 +54,7 @@ from jwt_middleware.flask import (
     set_cookies,
 )
 from jwt_middleware.testing import Clock
-from jwt_middleware.token import KEY, set_current_token
+from jwt_middleware.token import KEY
 from jwt_middleware.wsgi import JWTMiddleware
 
 from .conftest import NOW, authenticator, clock, mint_token

@@ -38,6 +38,7 @@ from jwt_middleware import (
     TokenIssuer,
 )
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.current import set_current_token
 from jwt_middleware.errors import (
     InvalidGrant,
     InvalidToken,
@@ -679,7 +680,7 @@ def test_an_endpoint_is_called_by_a_test_with_a_token_of_its_making(
 
 def test_a_call_without_a_request_is_one_of_nobody() -> None:
     """Whatever the context of the thread says."""
-    jwt_middleware.token.set_current_token(auth_with().authenticate(mint_token()))
+    set_current_token(auth_with().authenticate(mint_token()))
     with pytest.raises(NoCredentials):
         requires()(sync_endpoint)()  # type: ignore[call-arg]
     with pytest.raises(NoCredentials):

@@ -16,11 +16,11 @@ from starlette.authentication import has_required_scope
 from starlette.requests import Request
 
 from jwt_middleware import Token, current_token
+from jwt_middleware.current import set_current_token
 from jwt_middleware.token import (
     ANONYMOUS,
     StarletteAuth,
     read_scopes,
-    set_current_token,
 )
 
 CLAIMS: dict[str, Any] = {

@@ -12,7 +12,8 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 import pytest
 
 from jwt_middleware import MemoryStore, Rule, current_token
-from jwt_middleware.token import KEY, set_current_token
+from jwt_middleware.current import set_current_token
+from jwt_middleware.token import KEY
 from jwt_middleware.wsgi import JWTMiddleware
 
 from .conftest import Mint, authenticator, clock
