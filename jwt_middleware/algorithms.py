@@ -64,6 +64,17 @@ class Algorithm(NamedTuple):
         jwk: dict[str, Any] = self.signer.to_jwk(material, as_dict=True)
         return {name: jwk[name] for name in jwk if name != "key_ops"}
 
+    def names(self, public: Any) -> frozenset[str]:
+        """Return the values of ``alg`` that mean this algorithm with the key *public*.
+
+        ``EdDSA`` is the legacy name of two of them (RFC 9864 §2.2).
+        """
+        if self.name in ("Ed25519", "Ed448"):
+            return frozenset({self.name, "EdDSA"})
+        if self.name == "EdDSA":
+            return frozenset({self.name, self.dump_jwk(public)["crv"]})
+        return frozenset({self.name})
+
     def sign(self, octets: bytes, material: Any) -> bytes:
         return self.signer.sign(octets, material)
 

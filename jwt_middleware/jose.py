@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import getpid
 from typing import Any
 
 from .algorithms import Algorithm, algorithm_named, public_half
@@ -20,9 +21,15 @@ from .key_material import read_octets
 from .options import TEXT, read_word
 from .signatures import Check, is_dear, prepared
 from .tracebacks import shows_no_token
+from .workers import Alone
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
+_alone = Alone(
+    "Key.generate() was called in several workers of one server, and each has a key of "
+    "its own: tokens of one are refused by the others; make the key once, and load it "
+    "in each worker by Key.from_jwk or Key.from_pem"
+)
 REFUSED_PARAMETERS = ("crit", "b64", "zip", "enc")
 
 
@@ -39,6 +46,7 @@ class Key:
 
     __slots__ = (
         "_algorithm",
+        "_made_by",
         "_material",
         "_verifying",
         "is_dear",
@@ -57,6 +65,7 @@ class Key:
         issuer: str | None = None,
     ) -> None:
         self._algorithm = algorithm
+        self._made_by = 0
         self._material = material
         self._verifying = public_half(material)
         self.verify: Check = prepared(algorithm.name, self._verifying)
@@ -67,7 +76,7 @@ class Key:
         """The name in the token's header; the RFC 7638 thumbprint if none was given."""
         self.issuer = issuer
         """The ``issuer`` of its JWK, which limits whose tokens it verifies."""
-        self.names: frozenset[str] = self._names()
+        self.names: frozenset[str] = algorithm.names(self._verifying)
         """Values of ``alg`` that mean this key's algorithm."""
         self.is_dear = is_dear(self.names, self._verifying)
         """Whether `verify` is not for the thread of an event loop."""
@@ -125,9 +134,15 @@ class Key:
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", kid: str | None = None) -> Key:
-        """Make a new private key (for HS*, a secret)."""
+        """Make a new private key (for HS*, a secret).
+
+        Each process that calls this has a key of its own: several workers of a server
+        do not accept each other's tokens, and the log has a warning of it.
+        """
         made = algorithm_named(algorithm)
-        return cls(made, made.create(), _kid(kid))
+        key = cls(made, made.create(), _kid(kid))
+        key._made_by = getpid()
+        return key
 
     @property
     def algorithm(self) -> str:
@@ -171,18 +186,12 @@ class Key:
         """Sign *octets*.  Raise ValueError where only the public half is here."""
         if not self.can_sign:
             raise ValueError("this key verifies only; the private one signs")
+        if self._made_by == getpid():  # not by a process that forked the workers
+            _alone.check()
         return self._algorithm.sign(octets, self._material)
 
     def __repr__(self) -> str:
         return f"<Key {self.algorithm} {shown(self.kid)}>"
-
-    def _names(self) -> frozenset[str]:
-        name = self.algorithm
-        if name in ("Ed25519", "Ed448"):
-            return frozenset({name, "EdDSA"})
-        if name == "EdDSA":  # RFC 9864 §2.2: the legacy name of both curves
-            return frozenset({name, self._algorithm.dump_jwk(self._verifying)["crv"]})
-        return frozenset({name})
 
 
 def fitting(keys: Iterable[Key], header: Mapping[str, Any]) -> tuple[Key, ...]:

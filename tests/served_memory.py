@@ -1,4 +1,4 @@
-"""An application that revokes in a MemoryStore, for servers with several workers."""
+"""An application with a MemoryStore and a key of its own, for servers with workers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from jwt_middleware import MemoryStore
+from jwt_middleware import Key, MemoryStore
 
 logging.basicConfig(filename=os.environ["SERVED_LOG"], format="%(message)s")
-store = MemoryStore()
+store, key = MemoryStore(), Key.generate()
 
 
 def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     store.put("a", 1.0, 9e9)
+    key.sign(b"a")
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 
@@ -22,6 +23,7 @@ def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         store.put("a", 1.0, 9e9)
+        key.sign(b"a")
         headers = [(b"content-length", b"2")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
