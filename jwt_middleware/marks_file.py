@@ -31,7 +31,7 @@ from .replica import Replica
 logger = logging.getLogger("jwt_middleware")
 
 POLL_S = 0.03
-TURN_S = 2.5
+TURN_S = 5.0
 """The longest wait, in seconds, for the thread that is reading the file just now."""
 NEW_S = 2.0
 """The longest wait, in seconds, until a file that was just made is believed."""

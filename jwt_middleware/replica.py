@@ -18,19 +18,18 @@ from .watchers import Watchers
 
 logger = logging.getLogger("jwt_middleware")
 
+Dates = Sequence[float | None]
+
 FIRST_WAIT_S = 0.1
 """Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
 LONGEST_WAIT_S = 0.5
-LEAST_FIRST_COPY_S = 1.5
-"""The longest wait, in seconds, for the first copy, if *max_staleness* is less.
-
-A store that was just made is not believed for a second.  A request waits for that.
-"""
 FIRST_COPY_S = 3.0
-"""The longest wait for the first copy, unless that is known to fail."""
+"""The longest wait, in seconds, for the first copy, unless that is known to fail."""
+LEAST_FIRST_COPY_S = 1.5
+"""The least of that wait: a store that was just made is not believed for a second."""
 SWEEP_S = 1.0
 CLOSE_S = 5.0
-CATCH_UP_S = 3.0
+CATCH_UP_S = 5.0
 """The longest wait, in seconds, for a look that reads the store itself."""
 
 
@@ -95,17 +94,16 @@ class Replica:
         start_anew_after_fork(self)
 
     @instant
-    def look(
-        self, names: Sequence[str]
-    ) -> Sequence[float | None] | Awaitable[Sequence[float | None]]:
+    def look(self, names: Sequence[str]) -> Dates | Awaitable[Dates]:
         """When each of *names* was marked; only the first one waits, for the copy."""
+        asked = self.clock()
         if self._thread is None:
             self._begin()
         if not self._loaded.is_open:
-            return self._first_look(names)
-        if self.clock() - self.as_of > self._max_staleness:
-            return self._late_look(names)
-        return self._look(names)
+            return self._first_look(names, asked)
+        if asked - self.as_of > self._max_staleness:
+            return self._late_look(names, asked)
+        return self._look(names, asked)
 
     def merge(self, key: bytes, at: float, until: float) -> None:
         """Take a mark over, and tell who watches for it."""
@@ -210,22 +208,22 @@ class Replica:
         self._is_failing = True
         logger.log(level, "marks are not fed by %r: %s", self._feed, told)
 
-    async def _first_look(self, names: Sequence[str]) -> Sequence[float | None]:
+    async def _first_look(self, names: Sequence[str], asked: float) -> Dates:
         loaded = self._loaded
         if not self._is_failing:
             seconds = max(self._max_staleness, LEAST_FIRST_COPY_S)
             await loaded.wait(min(seconds, FIRST_COPY_S))
         if loaded is self._loaded:
-            return await self._late_look(names)
+            return await self._late_look(names, asked)
         answer = self.look(names)  # it was closed meanwhile
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _late_look(self, names: Sequence[str]) -> Sequence[float | None]:
+    async def _late_look(self, names: Sequence[str], asked: float) -> Dates:
         """Read the store for this look, unless that is known to fail."""
-        is_late = self.clock() - self.as_of > self._max_staleness
+        is_late = asked - self.as_of > self._max_staleness
         if is_late and not self._is_failing and hasattr(self._feed, "poll"):
             await self._catch_up()
-        return self._look(names)
+        return self._look(names, asked)
 
     async def _catch_up(self) -> None:
         """Have the feed read what is new.  One caller does so, for all who wait."""
@@ -248,8 +246,12 @@ class Replica:
         except Exception as error:  # of a library, or of a disk
             self._fail(error)
 
-    def _look(self, names: Sequence[str]) -> Sequence[float | None]:
-        age = self.clock() - self.as_of
+    def _look(self, names: Sequence[str], asked: float) -> Dates:
+        """Answer by what is held, if it was new enough when the look was *asked*.
+
+        Not when it is answered: beside busy threads, reading may take longer than that.
+        """
+        age = asked - self.as_of
         if age > self._max_staleness:
             if not self._passes_stale:
                 raise Stale(f"the last that was heard is {age:.1f} seconds old")

@@ -309,6 +309,30 @@ def test_a_lenient_one_passes_and_says_so(
     assert record.getMessage() == "passed by marks that are 8.0 seconds old"
 
 
+class SlowFeed(HandFeed):
+    """Reads the store for a look, and takes longer than a copy may be old."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def poll(self, replica: Replica) -> None:
+        asked = self.clock()
+        self.clock.now += 10 * STALENESS_S
+        replica.merge(key_of("a"), 7.0, NOW + 100)
+        replica.confirm(asked)
+
+
+def test_a_look_that_reads_for_long_is_answered_by_what_it_read(bench: Bench) -> None:
+    """It knows all marks of before it began, as beside threads that are busy."""
+    bench.replica._feed = bench.feed = SlowFeed(bench.clock)
+    bench.load()
+    bench.clock.now += STALENESS_S + 1
+    assert bench.look("a") == [7.0]
+    bench.clock.now += 1
+    assert bench.look("a") == [7.0], "and so is the next one, that has to read again"
+
+
 # A feed that fails
 
 
