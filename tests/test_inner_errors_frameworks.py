@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from jwt_middleware import Authenticator, AuthError
+from jwt_middleware import Authenticator, AuthError, BearerHeader
 from jwt_middleware.asgi import JWTMiddleware, ScopeRequest
 from jwt_middleware.errors import InsufficientScope
 from jwt_middleware.wsgi import EnvironRequest
@@ -94,7 +96,7 @@ def quart_asgi() -> Any:
     async def refuse(error: AuthError) -> Any:
         scope = quart.request.scope
         reply = AUTH.refuse(error, ScopeRequest(scope, scope["headers"]))
-        return quart.Response(reply.body, int(reply.status), dict(reply.headers))
+        return quart.Response(reply.body, int(reply.status), list(reply.headers))
 
     return app
 
@@ -123,9 +125,11 @@ class RefusingMiddleware:
             else EnvironRequest(request.environ)
         )
         reply = AUTH.refuse(error, sent)
-        return http.HttpResponse(
-            reply.body, None, int(reply.status), headers=dict(reply.headers)
-        )
+        response = http.HttpResponse(reply.body, None, int(reply.status))
+        for name, value in reply.headers:
+            said = f"{response[name]}, " if name in response else ""
+            response[name] = said + value
+        return response
 
 
 def configure_django() -> None:
@@ -165,8 +169,7 @@ def over_wsgi(app: Any, auth: Authenticator, text: str) -> tuple[int, str | None
         server.write(part)
     if hasattr(parts, "close"):
         parts.close()
-    named = {name.lower(): value for name, value in server.headers}
-    return int(server.status[:3]), named.get("www-authenticate")
+    return int(server.status[:3]), joined(server.headers)
 
 
 def over_asgi(app: Any, auth: Authenticator, text: str) -> tuple[int, str | None]:
@@ -199,9 +202,14 @@ def over_asgi(app: Any, auth: Authenticator, text: str) -> tuple[int, str | None
         await JWTMiddleware(app, auth)(scope, incoming.get, send)
 
     asyncio.run(serve())
-    named = {name.decode().lower(): value for name, value in sent[0]["headers"]}
-    found = named.get("www-authenticate")
-    return sent[0]["status"], None if found is None else found.decode()
+    headers = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
+    return sent[0]["status"], joined(headers)
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> str | None:
+    """All challenges, as RFC 9110 §5.3 joins them."""
+    found = [value for name, value in headers if name.lower() == "www-authenticate"]
+    return ", ".join(found) or None
 
 
 @pytest.mark.parametrize("make", [falcon_asgi, litestar_asgi, quart_asgi])
@@ -223,3 +231,40 @@ def test_an_error_in_a_view_of_django_is_answered(mint: Mint) -> None:
     with django_settings():
         assert over_wsgi(django_wsgi(), AUTH, mint()) == (403, WANTED)
         assert over_asgi(django_asgi(), AUTH, mint()) == (403, WANTED)
+
+
+def test_what_the_readme_shows_keeps_every_challenge(mint: Mint) -> None:
+    """Of Quart and Django; each source has one of its own."""
+    quart = pytest.importorskip("quart")
+    configure_django()
+    http = pytest.importorskip("django.http")
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    blocks = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (shown,) = [block for block in blocks if "@quart_app.errorhandler" in block]
+    auth = authenticator(sources=(BearerHeader(), BearerHeader("X-Token", "Token")))
+    app = quart.Quart("readme")
+    app.get("/")(page_of_quart)
+    names: dict[str, Any] = {
+        "quart_app": app,
+        "request": quart.request,
+        "Response": quart.Response,
+        "AuthError": AuthError,
+        "EnvironRequest": EnvironRequest,
+        "auth": auth,
+        "HttpResponse": http.HttpResponse,
+    }
+    exec(compile(shown, "README.md", "exec"), names)  # noqa: S102
+    both = f"{WANTED}, {WANTED.replace('Bearer', 'Token', 1)}"
+    assert over_asgi(app, auth, mint()) == (403, both)
+    middleware = names["RefusingMiddleware"](page)
+    request = pytest.importorskip("django.test").RequestFactory().get("/")
+    try:
+        middleware(request)
+    except AuthError as error:
+        reply = middleware.process_exception(request, error)
+    assert (reply.status_code, reply["WWW-Authenticate"]) == (403, both)
+    assert middleware.process_exception(request, LookupError()) is None
+
+
+async def page_of_quart() -> None:
+    demand()
