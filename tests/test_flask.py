@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from flask import (
@@ -58,6 +60,7 @@ from jwt_middleware.token import KEY
 from jwt_middleware.wsgi import JWTMiddleware
 
 from .conftest import NOW, authenticator, clock, mint_token
+from .servers import TIMEOUT_S
 from .test_challenge import REFUSALS, named
 from .test_requirement import GOLD, SILVER, SOME_REFUSALS, STEP_UP, login_site
 
@@ -1205,6 +1208,42 @@ def test_a_mounted_flask_has_the_token_of_the_scope() -> None:
         assert client.get("/flask/public/open", headers=bearer()).text == "nobody"
         assert client.get("/flask/open").status_code == 401
     assert client.get("/flask/read", headers=bearer()).status_code == 403
+
+
+def test_requests_to_a_mounted_flask_that_overlap_keep_their_users() -> None:
+    """Each in a thread of its own, behind one middleware."""
+    a2wsgi = pytest.importorskip("a2wsgi")
+    count, inner, outer = 8, Flask("inner"), FastAPI()
+    all_here = threading.Barrier(count)
+
+    @inner.get("/me")
+    def me() -> str:
+        before = [require_token().subject, named_by_context()]
+        all_here.wait(TIMEOUT_S)
+        return f"{before} {[require_token().subject, named_by_context()]}"
+
+    outer.mount("/flask", a2wsgi.WSGIMiddleware(inner, workers=count))
+    init_fastapi(outer, auth_with())
+
+    async def ask(client: httpx2.AsyncClient, user: str) -> str:
+        url, headers = "http://x/flask/me", bearer(sub=user)
+        return (await client.get(url, headers=headers, timeout=TIMEOUT_S)).text
+
+    async def ask_all() -> list[str]:
+        transport = httpx2.ASGITransport(outer)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            return await asyncio.gather(*(ask(client, user) for user in users))
+
+    users = [f"user{number}" for number in range(count)]
+    for _ in range(3):
+        assert asyncio.run(ask_all()) == [
+            f"{[user, user]} {[user, user]}" for user in users
+        ]
+
+
+def named_by_context() -> str | None:
+    token = jwt_middleware.current_token()
+    return None if token is None else token.subject
 
 
 def test_a_mounted_flask_without_the_middleware_has_no_token() -> None:
