@@ -245,6 +245,34 @@ def test_annotations_are_not_evaluated(room: str) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
+def test_nothing_waits_while_a_lock_is_held(room: str) -> None:
+    """Under gevent another greenlet runs then, and may need the lock: for good."""
+    waits = {
+        *("start", "join", "wait", "sleep", "submit", "result", "ask", "run"),
+        *(
+            "open",
+            "connect",
+            "execute",
+            "fetch",
+            "recv",
+            "recv_into",
+            "send",
+            "sendall",
+        ),
+    }
+    for block in ast.walk(TREES[room]):
+        if not isinstance(block, ast.With | ast.AsyncWith):
+            continue
+        if not any(ast.unparse(item).endswith("lock") for item in block.items):
+            continue
+        for node in ast.walk(block):
+            assert not isinstance(node, ast.Await), f"line {node.lineno}"
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func).rpartition(".")[2]
+                assert called not in waits, f"line {node.lineno}: {called}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_room_is_not_too_large(room: str) -> None:
     lines = len(ROOMS[room].read_text().splitlines())
     assert lines <= MOST_LINES_OF_A_ROOM or room in LONG
