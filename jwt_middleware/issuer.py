@@ -114,6 +114,7 @@ class TokenIssuer:
         longest = self._lifetime + self._trusted.policy.leeway
         return not self.has_sessions or self._sessions.idle_lifetime > longest
 
+    @shows_no_token
     def issue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
     ) -> TokenPair:
@@ -128,6 +129,7 @@ class TokenIssuer:
         """
         return run(self.aissue(subject, scope=scope, **claims))
 
+    @shows_no_token
     async def aissue(
         self, subject: str, *, scope: str | Iterable[str] = (), **claims: Any
     ) -> TokenPair:

@@ -77,9 +77,15 @@ def algorithm_of(jwk: Mapping[str, Any], preferred: Iterable[str] = ()) -> str:
             raise NotForSignatures(
                 "it is a JWK Set, expected one JWK; write StaticKeys.from_jwks(...)"
             )
+        # Only text: what is nested deeply has no repr, and a set may be anybody's.
+        found = [
+            f"{name} {shown(value) if isinstance(value, str) else type(value).__name__}"
+            for name, value in (("kty", kty), ("crv", jwk.get("crv")), ("alg", named))
+            if value is not None
+        ]
         raise NotForSignatures(
-            "the JWK is of a kind that no signature here uses: kty "
-            f"{shown(kty)}, crv {shown(jwk.get('crv'))}, alg {shown(named)}"
+            "the JWK is of a kind that no signature here uses: "
+            f"{', '.join(found) or 'it has no kty'}"
         )
     return able[0]
 

@@ -19,6 +19,7 @@ logger = logging.getLogger("jwt_middleware")
 METHOD = re.compile(r"[A-Z][A-Z0-9-]*")  # methods have a case: "get" would never match
 PUBLIC_METHODS = ("GET", "HEAD")
 """The methods of a public rule that names none: they change nothing."""
+QUERY = re.compile(r"\?\w+=")
 PLACEHOLDER = re.compile(r"\{[^/]*\}|<[^/]*>|/:[A-Za-z_]\w*")
 """A parameter of a path, as routers write it."""
 
@@ -152,10 +153,10 @@ def _ensure_path(path: str) -> None:
             f"{path!r} is no path of a rule: a rule knows no parameters such as "
             f"{found[0].lstrip('/')!r}; write {prefix + '/*'!r}"
         )
-    if "?" in path or "#" in path:
+    if query := QUERY.search(path):  # any other "?" may be part of a decoded path
         raise ValueError(
-            f"{path!r} is no path of a rule: a rule sees neither query nor fragment; "
-            f"write {re.split('[?#]', path)[0]!r}"
+            f"{path!r} is no path of a rule: a rule sees no query; "
+            f"write {path[: query.start()]!r}"
         )
     literal = path[:-1] if path.endswith("/*") else path
     if not path.startswith("/") or "*" in literal or is_ambiguous(literal):

@@ -98,6 +98,15 @@ def kinds(kind: type[AuthError] = AuthError) -> Iterator[type[AuthError]]:
 
 
 TOLD = {(int(kind.status), kind.error, kind.description) for kind in kinds()}
+TOLD |= {
+    (
+        401,
+        None,
+        f"An access token is required: {found} scheme was sent, "
+        "expected 'Authorization: Bearer <token>'.",
+    )
+    for found in ("no", "another")
+}
 """All that a refusal may say: fixed texts, so that nothing is reflected."""
 
 

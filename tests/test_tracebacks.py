@@ -249,6 +249,26 @@ def test_session_cookies_show_no_token() -> None:
     assert_hidden(too_long.value, long.access_token, whose=PACKAGE)
 
 
+def test_a_token_that_is_too_long_is_not_shown() -> None:
+    issuer, _ = sessions()
+    secret = "a claim that nobody else may know"
+    claims: Any = {"note": secret + "x" * 20_000}
+    calls: Any = (
+        lambda: issuer.issue("alice", **claims),
+        lambda: asyncio.run(issuer.aissue("alice", **claims)),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="characters") as info:
+            call()
+        names = [f.f_code.co_name for f in frames(info.value) if is_of_package(f)]
+        assert names == []
+
+
+def is_of_package(frame: FrameType) -> bool:
+    name: str = frame.f_globals["__name__"]
+    return name.partition(".")[0] == PACKAGE
+
+
 def request_of(cookie: str) -> SentRequest:
     headers = {"cookie": (cookie,)}
     return SentRequest("POST", "https", "/", lambda name: headers.get(name, ()))
