@@ -234,8 +234,10 @@ def test_an_error_in_a_view_of_django_is_answered(mint: Mint) -> None:
 
 
 def test_what_the_readme_shows_keeps_every_challenge(mint: Mint) -> None:
-    """Of Quart and Django; each source has one of its own."""
+    """Of Quart, BlackSheep and Django; each source has one of its own."""
     quart = pytest.importorskip("quart")
+    blacksheep = pytest.importorskip("blacksheep")
+    routing = pytest.importorskip("blacksheep.server.routing")
     configure_django()
     http = pytest.importorskip("django.http")
     readme = (Path(__file__).parent.parent / "README.md").read_text()
@@ -244,7 +246,11 @@ def test_what_the_readme_shows_keeps_every_challenge(mint: Mint) -> None:
     auth = authenticator(sources=(BearerHeader(), BearerHeader("X-Token", "Token")))
     app = quart.Quart("readme")
     app.get("/")(page_of_quart)
+    other = blacksheep.Application(router=routing.Router())
+    other.router.add_get("/", page_of_blacksheep)
     names: dict[str, Any] = {
+        "blacksheep": blacksheep,
+        "blacksheep_app": other,
         "quart_app": app,
         "request": quart.request,
         "Response": quart.Response,
@@ -256,6 +262,7 @@ def test_what_the_readme_shows_keeps_every_challenge(mint: Mint) -> None:
     exec(compile(shown, "README.md", "exec"), names)  # noqa: S102
     both = f"{WANTED}, {WANTED.replace('Bearer', 'Token', 1)}"
     assert over_asgi(app, auth, mint()) == (403, both)
+    assert over_asgi(started(other), auth, mint()) == (403, both)
     middleware = names["RefusingMiddleware"](page)
     request = pytest.importorskip("django.test").RequestFactory().get("/")
     try:
@@ -264,6 +271,20 @@ def test_what_the_readme_shows_keeps_every_challenge(mint: Mint) -> None:
         reply = middleware.process_exception(request, error)
     assert (reply.status_code, reply["WWW-Authenticate"]) == (403, both)
     assert middleware.process_exception(request, LookupError()) is None
+
+
+def started(app: Any) -> Any:
+    """*app* of BlackSheep, which has to be started in its loop."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        await app.start()
+        await app(scope, receive, send)
+
+    return call
+
+
+def page_of_blacksheep() -> None:
+    demand()
 
 
 async def page_of_quart() -> None:
