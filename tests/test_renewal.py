@@ -1140,7 +1140,8 @@ def test_an_answer_that_is_ended_has_begun() -> None:
             await asyncio.sleep(0)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": OPEN, "status": 200, "headers": []})
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": OPEN, "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
     async def receive() -> Any:
