@@ -44,13 +44,23 @@ class Alone:
 def is_one_of_several() -> bool:
     """Tell whether a server runs this process and at least one like it."""
     is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
-    processes = sys.modules.get("multiprocessing")  # a spawned worker has loaded it
-    is_spawned = processes is not None and processes.parent_process() is not None
-    is_worker = is_gunicorn or (is_spawned and any(map(sys.modules.get, SERVERS)))
-    if not is_worker:
+    if not is_gunicorn and _starter() not in SERVERS:
         return False
     mine = _kind(os.getpid())
     return bool(mine) and any(_kind(one) == mine for one in _siblings())
+
+
+def _starter() -> str:
+    """The library whose function this process was started to run, or nothing.
+
+    A process pool runs a function of Python's own, whatever the application imports.
+    """
+    processes = sys.modules.get("multiprocessing")  # a worker has loaded it
+    if processes is None or processes.parent_process() is None:
+        return ""
+    target = getattr(processes.current_process(), "_target", None)
+    module = getattr(getattr(target, "func", target), "__module__", None) or ""
+    return module.partition(".")[0]
 
 
 def _siblings() -> Iterator[int]:
