@@ -1642,10 +1642,11 @@ def test_rules_that_are_remembered_are_those_that_would_be_found(
         with pytest.raises(AmbiguousPath):
             rules_for(SHARED, method, path, raw)
         return
-    found, are_public = rules_for(SHARED, method, path, raw)
-    assert list(found) == list(fresh)
-    assert are_public is all(rule.public for rule in fresh)
-    assert rules_for(SHARED, method, path, raw) == (found, are_public)
+    found = rules_for(SHARED, method, path, raw)
+    assert list(found.rules) == list(fresh)
+    assert found.are_public is all(rule.public for rule in fresh)
+    assert found.is_optional is any(rule.optional for rule in fresh)
+    assert rules_for(SHARED, method, path, raw) == found
 
 
 def test_a_method_and_a_path_are_told_apart() -> None:
@@ -1667,8 +1668,8 @@ def test_a_method_and_a_path_are_told_apart() -> None:
 def test_no_more_rules_are_remembered_than_was_allowed() -> None:
     rules = Rules(RULES_OF_ALL_KINDS)
     for number in range(2 * REMEMBERED):
-        found, are_public = rules_for(rules, "GET", f"/a/{number}", "")
-        assert (list(found), are_public) == ([RULES_OF_ALL_KINDS[1]], True)
+        found = rules_for(rules, "GET", f"/a/{number}", "")
+        assert (list(found.rules), found.are_public) == ([RULES_OF_ALL_KINDS[1]], True)
     assert rules._remembered.cache_info().currsize == REMEMBERED
     assert rules_for(rules, "POST", "/a/1", "")[1] is False
 
@@ -1682,8 +1683,8 @@ def test_what_is_long_is_not_remembered(where: str) -> None:
         given_parts[where] += "x" * length
         rules_for(rules, **given_parts)
         assert rules._remembered.cache_info().currsize == 1
-    found, are_public = rules_for(rules, "GET", "/a/" + "x" * 1000, "")
-    assert (list(found), are_public) == ([RULES_OF_ALL_KINDS[1]], True)
+    found = rules_for(rules, "GET", "/a/" + "x" * 1000, "")
+    assert (list(found.rules), found.are_public) == ([RULES_OF_ALL_KINDS[1]], True)
 
 
 def test_rules_that_are_remembered_lock_and_open_the_same_doors(
