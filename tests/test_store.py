@@ -152,3 +152,13 @@ def test_who_watches_in_the_parent_is_not_called_in_the_child() -> None:
     assert in_child(work) == []
     store.put("a", 2.0, NOW + 9)
     assert called == [os.getpid()]
+
+
+def test_a_forked_child_calls_nobody_who_watches_in_its_parent() -> None:
+    """Those are of event loops that the child does not run."""
+    store, called = MemoryStore(), list[str]()
+    store.watch(["a"], lambda: called.append("parent"))
+    store.start_anew()
+    store.watch(["a"], lambda: called.append("child"))
+    store.put("a", 1.0, 9e9)
+    assert called == ["child"]
