@@ -1,6 +1,7 @@
 """A Flask application that logs its own users in.
 
-Copy it with login_limits.py, and change ten lines.
+Copy it with login_limits.py and the folders `page` and `templates` into a package of
+your own, and change ten lines.
 
     python -m examples.flask_app        serves http://localhost:5000
 

@@ -1,12 +1,13 @@
 """A Starlette application that logs its own users in.
 
-Copy it with login_limits.py, and change ten lines.
+Copy it with login_limits.py and the folder `page` into a package of your own, and
+change ten lines.
 
     python -m examples.starlette_app        serves http://localhost:8000
 
 alice (admin) and bob have the password "wonderland".  Open it in a browser, in two
 tabs: tokens live for a minute and are renewed, and what one tab ends the other loses.
-The page is in the folder `page`.  A client that is no browser sends a header:
+A client that is no browser sends a header:
 
     TYPE='Content-Type: application/json'
     curl -H "$TYPE" -d '{"name":"alice","password":"wonderland"}' localhost:8000/token

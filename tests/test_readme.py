@@ -19,6 +19,7 @@ import jwt_middleware
 from jwt_middleware import (
     Authenticator,
     Key,
+    SessionCookies,
     StaticKeys,
     TokenIssuer,
     claims,
@@ -30,6 +31,8 @@ from jwt_middleware import (
     strength,
 )
 from jwt_middleware.jose import sign_compact
+from jwt_middleware.redis import RedisStore
+from jwt_middleware.sqlite import SQLiteStore
 
 from .conftest import trusted
 
@@ -175,6 +178,52 @@ def test_every_option_is_told_with_its_default() -> None:
                 assert value_of(written) == default
             else:
                 assert default in (inspect.Parameter.empty, None)
+
+
+@pytest.mark.parametrize(
+    ("made", "unlisted"),
+    [
+        (TokenIssuer, {"now"}),
+        (SessionCookies, {"issuer"}),  # it is in the heading
+        (SQLiteStore, {"now", "clock"}),
+        (RedisStore, {"now"}),
+    ],
+)
+def test_every_option_of_a_table_exists_with_its_default(
+    made: type, unlisted: set[str]
+) -> None:
+    """Rows that begin with ``name: type = default``, or with the name alone."""
+    heading = "argument" if made is TokenIssuer else rf"`{made.__name__}\(.*\)`"
+    found = re.search(
+        rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", TEXT, re.MULTILINE
+    )
+    assert found is not None
+    cells = [
+        cell
+        for row in found[1].splitlines()
+        for cell in re.findall(r"`([^`]+)`", re.split(r"(?<!\\)\|", row)[1])
+    ]
+    told = dict(re.findall(r"^(\w+)(.*)$", "\n".join(cells), re.MULTILINE))
+    parameters = inspect.signature(made).parameters
+    assert told.keys() == parameters.keys() - unlisted
+    for name, rest in told.items():
+        if not rest:  # only its name is given
+            continue
+        _, equals, written = rest.rpartition(" = ")
+        default = parameters[name].default
+        expected = value_of(written) if equals else inspect.Parameter.empty
+        assert expected == default, name
+
+
+@pytest.mark.parametrize("name", ["BearerHeader", "Cookie"])
+def test_the_signature_of_a_source_is_told(name: str) -> None:
+    given = re.search(rf"^### `{name}\((.*)\)`$", TEXT, re.MULTILINE)
+    assert given is not None
+    parameters = inspect.signature(getattr(jwt_middleware, name)).parameters
+    told = dict(re.findall(r"(\w+)=([^ ,]+)", given[1]))
+    assert {option: value_of(text) for option, text in told.items()} == {
+        option: parameter.default for option, parameter in parameters.items()
+    }
 
 
 def test_the_table_of_answers_has_every_text() -> None:
