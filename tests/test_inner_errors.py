@@ -191,6 +191,15 @@ def test_another_error_of_a_wsgi_application_goes_on_to_the_server(
         wsgi_answer(app, mint())
 
 
+def test_parts_of_an_answer_that_nobody_has_to_close_are_sent(mint: Mint) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter([b"a", b"b"])
+
+    status, _, body = wsgi_answer(app, mint())
+    assert (status, body) == ("200 OK", b"ab")
+
+
 def test_what_has_begun_is_not_answered_again(mint: Mint) -> None:
     """An AuthError in the middle of an answer goes on to the server."""
 

@@ -28,6 +28,7 @@ HYPERCORN = ("hypercorn", "tests.served_memory:asgi_app", "--bind=fd://{fd}")
 GRANIAN = (
     *("granian", "tests.served_memory:asgi_app", "--interface=asgi"),
     *("--host=127.0.0.1", "--port={port}"),
+    "--workers-kill-timeout=2",  # one that has just begun may not hear that it is over
 )
 STORE, KEY = "MemoryStore is used in several workers", "Key.generate() was called in"
 
