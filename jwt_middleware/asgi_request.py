@@ -16,9 +16,9 @@ UNKNOWN = AppRoot()
 
 
 class ScopeRequest(Request):
-    """A request as it stands in an ASGI *scope*, of which *headers* are a list.
+    """The request of an ASGI *scope*, whose headers are *headers*.
 
-    *app_root* is what the app is known to do about its root.
+    *app_root* is the root that the application is known to strip.
     """
 
     __slots__ = ("_app_root", "_headers", "_scope")
@@ -53,7 +53,7 @@ class ScopeRequest(Request):
     @property
     def roots(self) -> Roots:
         root = self._scope.get("root_path") or ""
-        if not root and not self._app_root.name:  # as mostly
+        if not root and not self._app_root.name:  # the usual case
             return NO_ROOTS
         return self._app_root.beside(root)
 

@@ -11,7 +11,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class PersonalAnswer:
-    """Headers of an answer that depends on who asks.
+    """Adds headers to an answer that depends on the user.
 
     RFC 9111 §3.5 keeps an answer to a request with ``Authorization`` out of shared
     caches, but not an answer to a request with a cookie or without credentials.
@@ -42,7 +42,7 @@ def header_names(
 ) -> tuple[Sequence[str], Sequence[Source]]:
     """Return the headers that *sources* read, and the sources unknown to caches.
 
-    Those do not read ``Authorization``, or do not say what they read.
+    The latter do not read ``Authorization``, or do not say which header they read.
     """
     names = [getattr(source, "header_name", "") for source in sources]
     unknown = [

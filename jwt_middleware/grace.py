@@ -1,4 +1,4 @@
-"""Which entries have ended for so long that they may be dropped."""
+"""Decide which entries ended so long ago that they may be dropped."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from typing import NamedTuple
 
 KEPT_S = 3600
-"""Seconds for which ended entries are kept: the wall clock may be wrong meanwhile."""
+"""Seconds for which entries are kept after their end: the wall clock may be wrong."""
 
 
 class Readings(NamedTuple):
     """The lowest readings of a wall clock, in two periods of a monotonic clock.
 
-    A wall clock that jumps ahead makes every entry look ended, and may be put right a
-    minute later.  A monotonic clock cannot jump, but it does not know the date.  So an
-    entry may be dropped only if every reading of the wall clock was past its end for
-    `KEPT_S` seconds of the monotonic clock.  Two numbers are enough to know that: the
-    lowest reading of the current period, and that of the period before it.  The
-    entries are then kept for one or two periods after their end.
+    If a wall clock jumps ahead, every entry seems to have ended, although the clock may
+    be corrected a minute later.  A monotonic clock cannot jump, but it does not know
+    the date.  So an entry may be dropped only if every reading of the wall clock was
+    past its end for `KEPT_S` seconds of the monotonic clock.  Two numbers are enough to
+    decide that: the lowest reading of the current period, and the lowest of the period
+    before.  So entries are kept for one to two periods after their end.
 
     The monotonic clock of the operating system is the same in all processes and begins
-    again at every boot: then too few seconds are counted, and never too many.
+    again at every boot: after a boot too few seconds are counted, and never too many.
     """
 
     began: float
@@ -28,10 +28,10 @@ class Readings(NamedTuple):
     lowest: float
     """The lowest reading of the wall clock in the current period."""
     lowest_before: float = -math.inf
-    """The lowest reading in the period before; that lasted for `KEPT_S` seconds."""
+    """The lowest reading in the period before, which lasted for `KEPT_S` seconds."""
 
     def noted(self, wall: float, monotonic: float) -> Readings:
-        """Return the readings with one more."""
+        """Return the readings after one more reading of both clocks."""
         if monotonic < self.began:  # the machine was started again
             return Readings(monotonic, min(wall, self.lowest), self.lowest_before)
         if monotonic - self.began >= KEPT_S:

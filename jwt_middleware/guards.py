@@ -1,4 +1,4 @@
-"""Find guards that guard nothing, because they stand above the route."""
+"""Find guards that have no effect, because they are written above the route."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from weakref import WeakSet
 
 View = Callable[..., Any]
 HOLDING = ("__wrapped__", "func", "__func__")
-"""Where a decorated function, a partial and a method hold what they call."""
+"""Attributes in which a decorated function, a partial and a method hold the function
+that they call."""
 
 _guards: WeakSet[View] = WeakSet()
-"""What `requires` returned."""
+"""The functions that `requires` returned."""
 _below: WeakSet[View] = WeakSet()
 """The functions that `requires` was put above."""
 
@@ -29,9 +30,9 @@ def note_guard(guard: View, view: View) -> None:
 def check_guards(registered: Iterable[object]) -> None:
     """Raise RuntimeError if a function was registered without the guard above it.
 
-    A decorator that stands above the route decorates nothing: the route has
-    registered the function before.  A function that its module itself knows
-    without a guard was registered so on purpose.
+    A decorator above the route has no effect: the route has already registered the
+    function.  If the module's own name for the function has no guard either, the
+    application registered the function without a guard on purpose.
     """
     views = [view for view in registered if callable(view)]
     guarded: set[int] = set()
@@ -52,7 +53,7 @@ def check_guards(registered: Iterable[object]) -> None:
 
 
 def _wrapped(view: Any) -> Iterator[Any]:
-    """*view* and the functions in it: of a decorator, a partial or a method."""
+    """Yield *view* and the functions in it: of a decorator, a partial or a method."""
     found, seen = [view], set[int]()
     while found:
         function = found.pop()
@@ -71,7 +72,7 @@ def _is_in(function: View, functions: WeakSet[View]) -> bool:
 
 
 def _is_named(function: View) -> bool:
-    """Whether *function* is what its module knows by its name."""
+    """Return whether the name of *function* in its module is *function* itself."""
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     name = getattr(function, "__qualname__", "")
     return getattr(module, name, None) is function

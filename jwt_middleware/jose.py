@@ -21,11 +21,11 @@ from .key_material import read_octets
 from .options import TEXT, read_word
 from .signatures import Check, is_dear, prepared
 from .tracebacks import shows_no_token
-from .workers import Alone
+from .workers import SeveralWorkersWarning
 
 MOST_CANDIDATES = 4
 """Keys tried for one token: a stranger's token must not cost many verifications."""
-_alone = Alone(
+_warning = SeveralWorkersWarning(
     "Key.generate() was called in several workers of one server, and each has a key of "
     "its own: tokens of one are refused by the others; make the key once, and load it "
     "in each worker by Key.from_jwk or Key.from_pem"
@@ -187,7 +187,7 @@ class Key:
         if not self.can_sign:
             raise ValueError("this key verifies only; the private one signs")
         if self._made_by == getpid():  # not by a process that forked the workers
-            _alone.check()
+            _warning.check()
         return self._algorithm.sign(octets, self._material)
 
     def __repr__(self) -> str:

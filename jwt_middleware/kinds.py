@@ -25,7 +25,7 @@ KIND_CLAIMS = {
     "token_type": "djangorestframework-simplejwt, django-ninja-jwt",
     "tokenType": "Casdoor (object.Claims)",
     "token_use": "Amazon Cognito",
-    "use": "services of their own making, as a short token_use",
+    "use": "custom issuers, as a short form of token_use",
     "tty": "FusionAuth",
     "oi_tkn_typ": "OpenIddict (OpenIddictConstants.Claims.Private)",
 }
@@ -36,7 +36,7 @@ FOREIGN_KINDS = {
     "id": "Keycloak, Amazon Cognito, FusionAuth, OpenIddict",
     "logout": "Keycloak, for OpenID Connect Back-Channel Logout",
 }
-"""Values of `KIND_CLAIMS`, as `_word` writes them, of which none is an access token."""
+"""Values of `KIND_CLAIMS` that no access token has, as `_word` returns them."""
 
 OTHER_MARKS = {
     ("typ", "offline"): "Keycloak: a refresh token that outlives the session",
@@ -53,7 +53,7 @@ OTHER_MARKS = {
     ("oi_tkn_typ", "usercode"): "OpenIddict",
     ("oi_tkn_typ", "state"): "OpenIddict",
 }
-"""A claim and a value of it, as `_word` writes it."""
+"""Pairs of a claim and a value that no access token has, as `_word` returns it."""
 
 MARKS = frozenset(OTHER_MARKS) | {
     (claim, kind) for claim in KIND_CLAIMS for kind in FOREIGN_KINDS
@@ -61,13 +61,13 @@ MARKS = frozenset(OTHER_MARKS) | {
 NAMES = frozenset(FOREIGN_CLAIMS) | {claim for claim, _ in MARKS}
 
 ACCESS_WITH_NONCE = {("typ", "Bearer"), ("tokenType", "access-token")}
-"""How Keycloak and Casdoor call an access token, which may have a ``nonce``."""
+"""Claims of access tokens of Keycloak and Casdoor, which may have a ``nonce``."""
 
 WITHOUT_SEPARATORS = str.maketrans("", "", "-_ ")
 
 
 def foreign_marks(claims: Mapping[str, Any]) -> Sequence[str]:
-    """What shows that these are not the claims of an access token, for the log.
+    """Return which *claims* no access token has, as texts for the log.
 
     A value that is in no table proves nothing: ``type`` may be the type of the user.
     """
@@ -91,6 +91,9 @@ def _is_foreign(name: str, value: object) -> bool:
 
 
 def _word(value: str) -> str:
-    """*value* without case, separators and ``token``: "Refresh-Token" is "refresh"."""
+    """Return *value* without letter case, separators and a final ``token``.
+
+    For "Refresh-Token" that is "refresh".
+    """
     word = value.lower().translate(WITHOUT_SEPARATORS)
     return word.removesuffix("token")

@@ -1,4 +1,4 @@
-"""Fetches for keys that are not in the set: strangers may name any number of them."""
+"""Limit fetches for keys that are not in the set: a client may make up any number."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from .bridge import holds_thread
 from .flight import Flight
 
 QUICK_LOOK_S = 0.25
-"""Seconds after the beginning of a fetch for which every request waits for it: as long
-as a healthy issuer takes."""
+"""Seconds after the beginning of a fetch for which every request waits for it: a
+healthy issuer answers within that time."""
 LOOK_S = 2.0
-"""Seconds after the beginning of a fetch for which the most patient requests wait."""
+"""The same for a bounded number of requests."""
 MOST_THREADS = 1
-"""Threads of a WSGI server that wait longer than `QUICK_LOOK_S`: they may be few, and
-the key may be made up."""
+"""Threads of a WSGI server that wait longer than `QUICK_LOOK_S`: a server may have few
+threads, and the key may be made up."""
 MOST_TASKS = 100
-"""Tasks of an event loop that do; a task costs memory, and no thread."""
+"""Tasks of an event loop that wait longer than `QUICK_LOOK_S`: a task costs memory, but
+no thread."""
 MOST_NAMES = 1000
-"""Keys of which the moment is remembered at which they were first asked for."""
+"""Unknown keys for which the time of the first request is remembered."""
 
 
 class Looks:
-    """Says when the set is fetched for a key that it does not have, and who waits.
+    """Decides when the set is fetched for an unknown key, and which requests wait.
 
-    One fetch in a *cooldown*, however many strangers make keys up.
+    There is one such fetch in a *cooldown* of seconds, however many keys are made up.
     """
 
     def __init__(self, cooldown: float) -> None:
@@ -37,7 +38,7 @@ class Looks:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Forget the last look: a child of a fork may have lost it with its thread."""
+        """Forget the last fetch: its thread does not exist in a forked child."""
         self._lock = threading.Lock()
         self._looked_at = -math.inf
 
@@ -47,10 +48,10 @@ class Looks:
         return self._looked_at + self._cooldown
 
     def first_asked(self, name: tuple[object, object], arrived: float) -> float:
-        """Return when the key called *name* was first asked for; *arrived* if now.
+        """Return when a request first named the key *name*; *arrived* if this is it.
 
-        A set that was asked for since does not have the key, and so the token is not
-        good.  Of an older set that cannot be said: the key may be new.
+        If the set was fetched after that, the key does not exist, and the token is not
+        valid.  If the set is older, the key may be new.
         """
         known, number = self._first_asked, hash(name)
         with self._lock:
@@ -59,10 +60,10 @@ class Looks:
             return known.setdefault(number, arrived)
 
     def take(self, asked_at: float | None, arrived: float, now: float) -> bool:
-        """Claim the look of this cooldown, even if its fetch will fail.
+        """Claim the single unknown-kid fetch of this cooldown, even if it will fail.
 
-        Return False if there is none.  A set that was asked for since the request
-        *arrived* counts as a look, since it cannot be newer.
+        Return False if it was claimed before.  A fetch that began after the request
+        *arrived*, at *asked_at*, counts as that fetch: its answer is new enough.
         """
         if asked_at is not None and asked_at >= arrived:
             self._looked_at = max(self._looked_at, asked_at)
@@ -73,7 +74,7 @@ class Looks:
         return True
 
     async def wait(self, flight: Flight, timeout: float) -> bool:
-        """Whether *flight* ends while a request for an unknown key waits for it."""
+        """Wait for *flight*, for an unknown key.  Return whether it has ended."""
         quick = flight.left(min(QUICK_LOOK_S, timeout))
         if flight.is_open or (quick and await flight.wait(quick)):
             return True

@@ -1,4 +1,4 @@
-"""Which rules a request is held to."""
+"""Find the rules that a request has to satisfy."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .rules import PUBLIC_METHODS, Rule, fold_rules, read_rules
 logger = logging.getLogger("jwt_middleware")
 
 REMEMBERED = 1024
-"""Requests whose rules are known; a stranger's paths drive out others, and no more."""
+"""Requests whose rules are cached; made-up paths can evict others, and no more."""
 LONGEST_REMEMBERED = 300
-"""Characters of method and path."""
+"""The most characters of method and paths together for which rules are cached."""
 NO_PATH = "/ "
-"""What a catch-all route of Quart is given if the path does not begin with the root."""
+"""The path that a catch-all route of Quart gets if the path lacks the root."""
 SEVERAL_READINGS = re.compile(r"[?#]|[^\x00-\x7F]")
-"""What has more than one reading in a path that is not ambiguous."""
+"""Matches what has more than one reading in a path that is not ambiguous."""
 
 
 class Found(NamedTuple):
@@ -38,9 +38,9 @@ class Found(NamedTuple):
 
     rules: Sequence[Rule]
     are_public: bool
-    """All of them."""
+    """Whether all rules are public."""
     is_optional: bool = False
-    """Whether one lets in who shows no token."""
+    """Whether one of the rules is optional."""
 
     @classmethod
     def of(cls, rules: Sequence[Rule]) -> Found:
@@ -49,24 +49,27 @@ class Found(NamedTuple):
 
 
 class OpenRoute(NamedTuple):
-    """A route that a source needs without a token; ``/*`` at its end: one of those."""
+    """A route that has to be open to requests without a token.
+
+    If its path ends in ``/*``, at least one path below has to be open.
+    """
 
     method: str
     path: str
     why: str
-    """What happens if no rule lets anybody in."""
+    """What happens if no rule opens the route."""
     write: str
-    """The rule that does."""
+    """The rule to write."""
 
 
 class Rules:
-    """The rules of an application, and which of them were found for a request."""
+    """The rules of an application, with a cache of those found for a request."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = read_rules(rules)
         self._folded = fold_rules(self._rules)
         self._remembered = lru_cache(REMEMBERED)(self._found)
-        # One of somebody's own may look at more than the request.
+        # A subclass may use more than what the cache is keyed by.
         self._are_plain = all(type(rule) is Rule for rule in self._rules)
 
     def found(self, request: Request) -> Found:
@@ -92,10 +95,10 @@ class Rules:
         return Found.of(rules)
 
     def ensure_open(self, routes: Iterable[OpenRoute]) -> None:
-        """Log a warning for each of *routes* that no rule lets anybody use.
+        """Log a warning for each of *routes* that no rule opens.
 
-        A route may be served by another application of the host, and its path may
-        begin with a root: any end of it may be meant.
+        Another application of the host may serve a route.  The path of a route may
+        begin with a root, so a rule for any end of the path is enough.
         """
         for route in routes:
             parts = route.path.split("/")
@@ -124,7 +127,10 @@ class Rules:
         )
 
     def advice(self, request: Request, error: AuthError) -> str:
-        """Return what to write if only its method keeps *request* from being public."""
+        """Return which rule to write if only the method of *request* is not public.
+
+        Return an empty string in all other cases.
+        """
         if not isinstance(error, NoCredentials) or request.method in PUBLIC_METHODS:
             return ""
         plain = below_root(request.whole_path, request.roots) or "/"
@@ -153,12 +159,12 @@ def match(
     *path* is as the server reports it, and may begin with the first of *roots*.
     *folded* are the *rules* as `fold_rules` returns them.
 
-    A path that two routers could read as two different paths is held to the rule of
-    every reading, and no rule lets it in without a token.  Any other path falls under
-    the first rule that covers it, and is held to the rules of its other readings as
-    well: other letter case, compatibility characters, the last slash, the path with
-    its root.  A rule of another reading that covers the path itself adds nothing: the
-    rule before it was chosen over it.
+    If two routers could read a path as two different paths, the request has to satisfy
+    the rule of every reading, and always needs a token.  For any other path, the
+    request has to satisfy the first rule that covers the path, and the rules of its
+    other readings: other letter case, compatibility characters, the last slash, the
+    path with its root.  If the rule of another reading also covers the path itself, it
+    is left out: an earlier rule takes precedence.
     """
     folded = fold_rules(rules) if folded is None else folded
     ensure_short(path)
@@ -185,7 +191,7 @@ def match(
 def _starts(plain: str, path: str, roots: Roots) -> tuple[Sequence[str], Sequence[str]]:
     """Return the paths that the readings of *plain* start from, and the roots in them.
 
-    If *path* stands below the first root, no router looks for it again.
+    If *path* begins with the first root, no router looks for a root again.
     """
     others = [below_root(path, Roots((root,))) for root in roots.names[1:]]
     return (plain, path, *others), roots.names if path == plain else ()
@@ -194,7 +200,7 @@ def _starts(plain: str, path: str, roots: Roots) -> tuple[Sequence[str], Sequenc
 def _met_by_all(
     rules: Sequence[Rule], folded: Sequence[Rule], method: str, paths: Iterable[str]
 ) -> list[int]:
-    """Return where the rules stand that any of *paths* meets, folded or as it is."""
+    """Return the positions of the rules that any of *paths* meets, folded or not."""
     met = []
     for path in paths:
         met += _met(rules, method, path or "/")
@@ -203,10 +209,10 @@ def _met_by_all(
 
 
 def _met(rules: Sequence[Rule], method: str, path: str) -> list[int]:
-    """Return where the first rule for *path* stands, and the first for its twin.
+    """Return the positions of the first rule for *path* and the first for its twin.
 
-    Many routers add or drop a slash at the end.  A rule that names *path* exactly
-    stands alone.
+    Many routers add or drop a slash at the end.  If a rule names *path* exactly,
+    return only its position.
     """
     met = _position(rules, method, path)
     if met is not None and rules[met].path == path:
@@ -230,4 +236,4 @@ def _strict(rules: Sequence[Rule], met: Iterable[int]) -> Sequence[Rule]:
 
 TOKEN_NEEDED = Rule("/*")
 NO_RULES = Found.of((TOKEN_NEEDED,))
-"""What is found where there are none, for any request."""
+"""The result for any request if the application has no rules."""

@@ -15,18 +15,18 @@ from .errors import AmbiguousPath
 from .request import Roots, Strips
 
 MAX_OCTETS = 8192
-"""Length of a path that is still read: each reading takes linear time."""
+"""The longest path, in octets, that is read: a reading takes linear time."""
 MAX_READINGS = 64
-"""Readings of one path; nobody sends more by mistake."""
+"""The most readings of one path; a path with more is no mistake of a client."""
 MAX_CHARACTERS = 4 * MAX_OCTETS
-"""Characters of all readings of one path together, so that their number and their
-length cannot both be at the bound."""
+"""The most characters of all readings of one path together, so that their number and
+their length cannot both be at the bound."""
 TWO_WAYS = re.compile(
     r"//|\\|;|%[0-9A-Fa-f]{2}|[\x00-\x1F\x7F\uD800-\uDFFF\uFFFD]|/\.\.?(?:/|\Z)|\A[^/]"
 )
-"""What one router takes literally and another resolves, drops or decodes again."""
+"""Matches what one router takes literally and another resolves, drops or decodes."""
 RAW_TWO_WAYS = re.compile(r"%2F|%5C|\A[^/]", re.IGNORECASE)
-"""What only the undecoded path shows: an encoded slash, the absolute form."""
+"""Matches what only the undecoded path shows: an encoded slash, the absolute form."""
 DROPPED = re.compile(r"[\x00-\x1F\x7F]")
 INVALID = re.compile(r"[\uD800-\uDFFF\uFFFD]")
 """Octets that are not UTF-8, as WSGI and ASGI servers hand them on."""
@@ -38,7 +38,7 @@ DOT_SEGMENT = re.compile(
 REFERENCE = re.compile(
     r"\A(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*).*", re.DOTALL
 )
-"""A URI reference (RFC 3986 appendix B), of which a router may take the path."""
+"""A URI reference (RFC 3986 appendix B); a router may use only its path."""
 
 
 def ensure_short(path: str) -> None:
@@ -53,7 +53,7 @@ def ensure_short(path: str) -> None:
 
 
 def below_root(path: str, roots: Roots) -> str:
-    """Return *path* below the first of *roots*, if it begins with it.
+    """Return *path* without the first of *roots*, if *path* begins with that root.
 
     Some servers put the root before the path, and others leave it out.
     """
@@ -75,10 +75,10 @@ def is_ambiguous(path: str, raw_path: str = "") -> bool:
 
 
 def hides_root(path: str, roots: Roots) -> bool:
-    """Return whether *path* has a root for a router, but none for `below_root`.
+    """Return whether a router may strip a root of *path* that `below_root` leaves.
 
-    Many routers strip a root without looking for a slash after it, and some look for
-    it anywhere in the path.
+    Many routers strip a root even if no slash follows, and some strip a root anywhere
+    in the path.
     """
     if roots.strips == Strips.AT_SLASH or below_root(path, roots) != path:
         return False
@@ -98,13 +98,13 @@ def twin(path: str) -> str:
 def readings(starts: Iterable[str], roots: Sequence[str] = ()) -> Sequence[str]:
     """Return all readings of *starts*: every combination of single steps.
 
-    Letter case and the last slash are not among the steps: whoever matches a reading
-    folds it, and looks at its twin.  Raise AmbiguousPath if there are too many.
+    The steps do not include letter case and the last slash: the caller folds each
+    reading, and also matches its `twin`.  Raise AmbiguousPath if there are too many.
     """
     found = list(dict.fromkeys(starts))
     known = set(found)
     characters = 0
-    for reading in found:  # which grows
+    for reading in found:  # the loop appends to it
         characters += len(reading)
         if len(found) > MAX_READINGS or characters > MAX_CHARACTERS:
             raise AmbiguousPath(
@@ -118,7 +118,7 @@ def readings(starts: Iterable[str], roots: Sequence[str] = ()) -> Sequence[str]:
 
 
 def _steps(path: str, roots: Sequence[str]) -> Iterator[str]:
-    """Return what one step of a router or server makes of *path*."""
+    """Yield *path* after each single step that a router or server may apply to it."""
     if "%" in path:
         yield unquote(path, errors="surrogateescape")
     if not path.isascii():
@@ -136,7 +136,7 @@ def _steps(path: str, roots: Sequence[str]) -> Iterator[str]:
 
 
 def _after_root(path: str, root: str) -> str:
-    """Return what follows the first *root* in *path*, wherever it stands."""
+    """Return the part of *path* after the first *root*; *path* if it has no *root*."""
     stem = re.escape(root.rstrip("/"))
     return path[found.end() :] if (found := re.search(stem, path, re.I)) else path
 
@@ -145,15 +145,16 @@ SPECIAL = {0x130: "i", 0x131: "i"}  # re.IGNORECASE takes both for "i"
 IGNORABLE = frozenset(
     map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F))
 ) | frozenset(map(chr, (0x3164, 0xFFA0, *range(0xFE00, 0xFE10))))
-"""What file systems and NFKC_Casefold drop, besides the category Cf."""
+"""Characters that file systems and NFKC_Casefold drop, besides the category Cf."""
 MAX_FOLDED = 10_000
-"""Characters whose folding is remembered: about 1 MiB."""
+"""The most characters whose folding is cached: about 1 MiB."""
 
 
 class _Folding(dict[int, str]):
-    """Single characters without letter case and compatibility forms.
+    """Maps each character to its form without letter case and compatibility variants.
 
-    One by one: to normalize a long run of combining marks takes quadratic time.
+    Characters are normalized one by one: a long run of combining marks would take
+    quadratic time.
     """
 
     def __missing__(self, code: int) -> str:
@@ -174,7 +175,7 @@ TAILS = re.compile(r"(?<=[^/. ])[. ]+(?=/|\Z)")
 
 
 def fold(path: str) -> str:
-    """Return *path* as a router or file system reads it that ignores what names may
-    differ in: letter case, compatibility forms, dots and blanks at the end."""
+    """Return *path* without the differences that some routers and file systems ignore:
+    letter case, compatibility forms, dots and blanks at the end of a segment."""
     folded = path.lower() if path.isascii() else path.translate(FOLDING)
     return TAILS.sub("", folded)

@@ -1,7 +1,7 @@
-"""Threads for calls that would stop an event loop: one bounded pool for each purpose.
+"""Threads for calls that would block an event loop: one bounded pool for each purpose.
 
-A purpose whose calls hang, as writes to a server that does not answer, fills its own
-threads and its own queue, and those of no other purpose.
+If the calls of one purpose hang, such as writes to a server that does not answer, only
+the threads and the queue of that purpose are full.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .fork import start_anew_after_fork
 
 
 class Job:
-    """One call that waits for a thread, or that a thread is making."""
+    """One call that waits for a thread, or runs in one."""
 
     def __init__(self, call: Callable[[], Any], done: Callable[[], None]) -> None:
         self._call = call
@@ -27,7 +27,7 @@ class Job:
         self.is_given_up = False
 
     def run(self) -> None:
-        """Make the call and say that it is done."""
+        """Make the call, and then call *done*."""
         try:
             self._answer = self._call()
         except BaseException as error:
@@ -41,17 +41,17 @@ class Job:
         try:
             raise self._error
         finally:
-            self._error = None  # or the traceback would hold itself alive
+            self._error = None  # else the traceback would keep itself alive
 
 
 class Pool:
     """At most *threads* threads for the calls of one purpose.
 
-    - *waiting*: calls that may wait for a thread; another call is refused at once.
-    - *seconds*: for which a caller waits for the answer.
+    - *waiting*: calls that may wait for a thread; a further call is refused at once.
+    - *seconds*: how long a caller waits for the result.
     - *may_block*: False if the calls only compute.
 
-    Threads start when they are needed, and keep no process from ending.  A forked
+    Threads start when they are needed, and do not keep a process from ending.  A forked
     child starts without threads and without the calls of its parent.
     """
 
@@ -78,10 +78,10 @@ class Pool:
         self._threads = self._idle = self._waiting = 0
 
     def submit(self, call: Callable[[], Any], done: Callable[[], None]) -> Job:
-        """Have *call* made by a thread, which then calls *done*.
+        """Let a thread make *call*, and then call *done*.
 
-        Raise Unavailable if too many calls wait already, or if a first thread cannot
-        be started.
+        Raise Unavailable if too many calls wait already, or if the pool has no thread
+        and none can be started.
         """
         job = Job(call, done)
         with self._lock:
@@ -97,7 +97,7 @@ class Pool:
         return job
 
     def give_up(self, job: Job) -> None:
-        """Note that nobody waits for *job*: it is not begun if it has not begun."""
+        """Note that nobody waits for *job*, so that it does not begin any more."""
         with self._lock:
             if not job.has_begun and not job.is_given_up:
                 job.is_given_up = True
@@ -130,12 +130,12 @@ class Pool:
                 self._waiting -= job.has_begun
             if job.has_begun:
                 job.run()
-            del job  # or its answer would live until the next one comes
+            del job  # else its result would stay in memory until the next job
 
 
 CHECKS = Pool("signature checks", threads=4, waiting=2048, seconds=5.0, may_block=False)
 """Checks of slow signatures take a fraction of a millisecond to milliseconds."""
 READS = Pool("reads of a store", threads=16, waiting=1024, seconds=10.0)
-"""Looks into a store that has no copy in memory: one for each request."""
+"""Lookups in a store that has no copy in memory: one for each request."""
 WRITES = Pool("writes to a store", threads=16, waiting=256, seconds=10.0)
 """Revocations, and the single uses of refresh tokens and proofs."""

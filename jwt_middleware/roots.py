@@ -1,4 +1,4 @@
-"""Which root an ASGI application strips from a path, and how."""
+"""Find the root that an ASGI application strips from a path, and how it does so."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from .request import Roots, Strips
 
 MAX_WRAPPERS = 32
-"""Applications inside one another that are looked at: if an attribute is made up on
-demand, they have no end."""
+"""The most nested applications that are looked at: if an object creates its attributes
+on demand, the nesting has no end."""
 KNOWN = {
     "starlette": Strips.AT_SLASH,
     "fastapi": Strips.AT_SLASH,
@@ -23,7 +23,7 @@ KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class AppRoot:
-    """What an application does about its root, as far as it can be known."""
+    """The root that an application strips, as far as it can be known."""
 
     name: str = ""
     """The root that the application sets in place of the server's."""
@@ -32,7 +32,7 @@ class AppRoot:
     def beside(self, root: str) -> Roots:
         """Return the roots of a request for which the server reports *root*.
 
-        Either the application or the server has a root.
+        If the application sets another root, return both, that one first.
         """
         if self.name and root and root != self.name:
             return Roots((self.name, root), self.strips)
@@ -40,9 +40,9 @@ class AppRoot:
 
     @classmethod
     def of(cls, app: object) -> AppRoot:
-        """Return what *app* does, or the application that it wraps as its ``app``.
+        """Return the root of *app*, or of an application that it wraps as its ``app``.
 
-        FastAPI has a root in ``root_path``, and Django in its settings.
+        FastAPI has its root in ``root_path``, and Django in its settings.
         """
         name, strips = "", Strips.ANYWHERE
         for wrapped in _unwrapped(app):

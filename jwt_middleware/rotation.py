@@ -1,17 +1,17 @@
-"""One use for each refresh token, with few entries in the store.
+"""Allow one use of each refresh token, with few entries in the store.
 
 The tokens of a session are numbered, and two kinds of entries say which were used:
 
-- One entry for each session has the highest number that was used.  In the place of a
-  date it has that number: `Store.put` keeps the higher one.  It lasts as long as the
-  session, and refuses every token with that number or a lower one.
+- One entry for each session holds the highest number that was used, in place of a
+  date: `Store.put` keeps the higher number.  The entry lasts as long as the session.
+  Every token with that number or a lower one is refused.
 - One entry for each use, made by `Store.add`, decides between requests that race with
   the same token.  The entry of the session takes over from it, so it lasts about a
   minute, and then its name serves a later number.
 
 So a session has at most 2 * `WINDOW_USES` + 1 entries, however often it is refreshed.
-With the three operations of a store it cannot be one entry: `add` alone is atomic, it
-decides once, and only its end makes the name free again.
+A single entry for each session is not enough: of the operations of a store, only `add`
+decides between requests, and its name is free again only when the entry has ended.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from .refresh import UNNUMBERED, WINDOW_USES, Grant
 from .revocation import Revocations
 
 IN_FLIGHT_S = 10.0
-"""Seconds from the first to the last question of one refresh to the store."""
+"""The longest time, in seconds, from the first to the last call of a store by one
+refresh."""
 
 
 class Rotation:
-    """Decides which use of a refresh token of *issuer* is its one use.
+    """Decides which request uses a refresh token of *issuer*.
 
-    The clocks of workers differ by *leeway* seconds at most.  A use that comes up to
-    *reuse_leeway* seconds after the first is taken for a tab that races, if the token
-    that followed was not used yet.
+    The clocks of workers differ by *leeway* seconds at most.  If a token is used again
+    within *reuse_leeway* seconds, and its successor was not used yet, two browser tabs
+    are assumed to race.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Rotation:
         """Return when *grant* was used: now, or just before by a tab that races.
 
         Return None for a second use.  Raise Unavailable if the session was refreshed
-        too often of late, and RevocationsUnavailable.
+        too often in a short time, and RevocationsUnavailable if the store fails.
         """
         now = self._now()
         if (wait := self._seconds_until_usable(grant, now)) > 0:
@@ -73,17 +74,17 @@ class Rotation:
         return now
 
     async def was_used(self, grant: Grant) -> bool:
-        """Whether *grant* was used, also by another worker."""
-        # Before a new window, the name may still be that of an earlier use.
+        """Return whether *grant* was used, by this or another worker."""
+        # Before the names of a window are free, an entry may be of an earlier use.
         is_free = self._seconds_until_usable(grant, self._now()) <= 0
         if is_free and await self._revocations.is_used(self._name(grant)):
             return True
         return await self._is_past(grant)
 
     async def raced_at(self, grant: Grant) -> float | None:
-        """Return when *grant* was used, if so shortly ago that tabs may be racing.
+        """Return when *grant* was used, if so recently that tabs may be racing.
 
-        Only the direct predecessor of the token that is live may be sent again.
+        Return None if not.  Only the direct predecessor of the live token counts.
         """
         used_at = await self._revocations.date_of(self._name(grant))
         if used_at is None or not 0 < self._reuse_leeway >= abs(self._now() - used_at):
@@ -95,7 +96,7 @@ class Rotation:
         return await self._latest(grant) >= grant.generation
 
     async def _latest(self, grant: Grant) -> float:
-        """The highest number that was used in the session, by the shared store."""
+        """Return the highest number that was used in the session; -inf if none was."""
         name = self._session(grant)
         if not await self._revocations.is_used(name):
             return -math.inf
@@ -103,9 +104,9 @@ class Rotation:
         return -math.inf if number is None else number
 
     def _seconds_until_usable(self, grant: Grant, now: float) -> float:
-        """Until *grant* may be used: the names of a new window have to be free.
+        """Return the seconds until the names of the window of *grant* are free.
 
-        They were those of the window before the last, and the last use there was made
+        The window before the last one had the same names.  Its last entry was made
         before the last window began.
         """
         if grant.generation <= 0 or grant.generation % WINDOW_USES:

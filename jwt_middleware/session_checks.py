@@ -1,4 +1,4 @@
-"""What is looked at before the cookies of sessions are used."""
+"""Check what `SessionCookies` is given."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .matching import OpenRoute
 def open_routes(
     login_path: str | None, path: str, refreshes: bool
 ) -> Sequence[OpenRoute]:
-    """Return the routes of a login and of what refreshes and ends a session."""
+    """Return the routes that have to be public: to log in, to refresh, to log out."""
     found = []
     if login_path is not None:
-        why = "a browser that is refused is sent there, and refused again"
+        why = "a browser without a valid token is redirected there, and refused again"
         write = f"Rule({login_path!r}, methods=('GET', 'POST'), public=True)"
         found.append(OpenRoute("GET", login_path, why, write))
     if refreshes:
@@ -29,16 +29,17 @@ def read_issuer(issuer: TokenIssuer, transparent: bool) -> TokenIssuer:
     """Return *issuer*.  Raise ValueError if its sessions cannot be kept in cookies."""
     if not isinstance(issuer, TokenIssuer):
         raise ValueError(
-            f"{type(issuer).__name__} is no TokenIssuer; "
+            f"the issuer is a {type(issuer).__name__}, expected a TokenIssuer; "
             "write SessionCookies(TokenIssuer(...))"
         )
     if not issuer.is_renewable:
         raise ValueError(
-            "a session that lies idle for an access token's life would end, and not be "
-            "renewed; let idle_lifetime be longer than access_lifetime and leeway"
+            "idle_lifetime is so short that a refresh token expires no later than its "
+            "access token; write one longer than access_lifetime and leeway together"
         )
     if transparent and not issuer.reuse_leeway:
         raise ValueError(
-            "transparent=True needs a TokenIssuer(..., store=store, reuse_leeway=10)"
+            "transparent=True needs an issuer with a reuse_leeway, and this issuer has "
+            "none; write TokenIssuer(..., store=store, reuse_leeway=10)"
         )
     return issuer

@@ -1,8 +1,8 @@
-"""Names of sessions (``sid``) that show a mistake.
+"""Session ids (``sid``) with a checksum.
 
-Whoever ends the session "alice" has mixed two names up, and nothing would be ended.  So
-a session id ends with a checksum.  It is not a secret and not signed: a key may be
-replaced while its sessions go on, and whoever calls `end_session` may end any session.
+A call that ends the session "alice" mixes up a user name and a session id, and would
+end nothing.  The checksum shows that.  It is neither secret nor signed: a key may be
+replaced while sessions go on, and the caller of `end_session` may end any session.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .errors import MalformedToken
 
 RANDOM_OCTETS = 16
 CHECK_OCTETS = 5
-"""Of some 10 ** 12 names that mean something else, one looks like a session id."""
+"""Octets of the checksum: one of 10 ** 12 other strings passes for a session id."""
 
 
 def new_session_id(issuer: str) -> str:
-    """Return a name that no other session has."""
+    """Return a random session id, which no other session has."""
     octets = secrets.token_bytes(RANDOM_OCTETS)
     return base64url_encode(octets + _checksum(issuer, octets))
 
 
 def is_session_id(issuer: str, text: str) -> bool:
-    """Whether *text* is written as `new_session_id` writes it for *issuer*."""
+    """Return whether *text* may be a result of `new_session_id` for *issuer*."""
     try:
         octets = base64url_decode(text.encode("ascii"))
     except (UnicodeEncodeError, MalformedToken):

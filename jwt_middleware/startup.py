@@ -1,4 +1,4 @@
-"""Refuse to serve an application that is put together wrongly."""
+"""Check an application when its server starts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .asgi import ASGIApp, Receive, Scope, Send
 
 
 class Checking:
-    """ASGI middleware: calls *check* before a request, if there are new routes.
+    """ASGI middleware that calls *check* before a request, if there are new routes.
 
-    What *check* raises (RuntimeError) stops the server as it starts.  If the server
-    does not tell when it starts, every request raises that.
+    If *check* raises RuntimeError, the server does not start.  If the server sends no
+    lifespan events, every request raises the error.
     """
 
     def __init__(

@@ -12,9 +12,9 @@ from .bridge import instant
 from .fork import rest_during_fork, start_anew_after_fork
 from .grace import NO_READINGS
 from .watchers import Watchers
-from .workers import Alone
+from .workers import SeveralWorkersWarning
 
-_alone = Alone(
+_warning = SeveralWorkersWarning(
     "MemoryStore is used in several workers of one server, and each has its own: what "
     "is revoked in one passes in the others; use SQLiteStore or RedisStore"
 )
@@ -94,7 +94,7 @@ class MemoryStore:
 
     @instant
     def add(self, name: str, at: float, until: float) -> bool:
-        _alone.check()
+        _warning.check()
         with self._lock:
             now = self._forget()
             if self._stands(name, now):
@@ -107,7 +107,7 @@ class MemoryStore:
 
     @instant
     def put(self, name: str, at: float, until: float) -> None:
-        _alone.check()
+        _warning.check()
         with self._lock:
             now = self._forget()
             standing_at, standing_until = at, until

@@ -1,4 +1,4 @@
-"""Whether this process is one of several workers of one server."""
+"""Find out whether this process is one of several workers of one server."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from pathlib import Path
 logger = logging.getLogger("jwt_middleware")
 
 AGAIN_S = 1.0
-"""Seconds between two looks: a server may start its workers one after the other."""
+"""Seconds between two checks: a server may start its workers one after the other."""
 SERVERS = ("uvicorn", "granian", "hypercorn")
 """Servers whose workers are started by `multiprocessing`."""
 
 
-class Alone:
-    """Warns once in a process if what is the process's own is used in several workers.
+class SeveralWorkersWarning:
+    """Logs *text* once if this process is one of several workers of one server.
 
-    *told* is the warning.  Tests, process pools and reloaders are not warned of: only
-    the workers of the servers that are known here are counted.
+    For an object that each process has for itself.  Only the workers of servers that
+    are known here count, so tests, process pools and reloaders cause no warning.
     """
 
-    def __init__(self, told: str) -> None:
-        self._told = told
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._next = 0.0
         self._has_warned = False
 
     def check(self) -> None:
-        """Look whether there are other workers, at most once a second."""
+        """Check for other workers, at most once in `AGAIN_S` seconds."""
         now = time.monotonic()
         if self._has_warned or now < self._next:
             return
         self._next = now + AGAIN_S
         if is_one_of_several():
             self._has_warned = True
-            logger.warning(self._told)
+            logger.warning(self._text)
 
 
 def is_one_of_several() -> bool:
-    """Tell whether a server runs this process and at least one like it."""
+    """Return whether a server runs this process and at least one other like it."""
     is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
     if not is_gunicorn and _starter() not in SERVERS:
         return False
@@ -51,9 +51,9 @@ def is_one_of_several() -> bool:
 
 
 def _starter() -> str:
-    """The library whose function this process was started to run, or nothing.
+    """Return the library whose function this process was started to run, or "".
 
-    A process pool runs a function of Python's own, whatever the application imports.
+    A process pool runs a function of Python itself, whatever the application imports.
     """
     processes = sys.modules.get("multiprocessing")  # a worker has loaded it
     if processes is None or processes.parent_process() is None:
@@ -64,7 +64,7 @@ def _starter() -> str:
 
 
 def _siblings() -> Iterator[int]:
-    """Other processes of the same parent; none where there is no /proc."""
+    """Yield the other processes of the same parent; none if there is no /proc."""
     parent, me = os.getppid(), os.getpid()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -76,7 +76,7 @@ def _siblings() -> Iterator[int]:
 
 
 def _kind(process: int) -> bytes:
-    """The command line without its numbers, which differ between workers."""
+    """Return the command line without its numbers, which differ between workers."""
     try:
         return re.sub(rb"\d+", b"", Path(f"/proc/{process}/cmdline").read_bytes())
     except OSError:  # there is no /proc, or the process has ended

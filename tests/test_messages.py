@@ -290,7 +290,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "an issuer of others' sessions": (
         lambda: SessionCookies(trusted()),  # type: ignore[arg-type]
-        r"TrustedIssuer is no TokenIssuer; write SessionCookies\(TokenIssuer\(",
+        r"TrustedIssuer, expected a TokenIssuer; write SessionCookies\(TokenIssuer\(",
     ),
     "no application for WSGI": (
         lambda: WSGIMiddleware(None, authenticator()),  # type: ignore[arg-type]

@@ -904,7 +904,7 @@ def test_a_healer_that_cannot_write_leaves_it_to_another(
         there.end_healing(b"not the one")
         assert not there.may_heal(b"not the one", 10)
         there.end_healing(b"another")
-    assert caplog.text.count("cannot be given back: NoPermission") == 1
+    assert caplog.text.count("cannot be written back to Redis: NoPermission") == 1
 
 
 def test_a_full_memory_lets_nothing_be_reported_as_revoked(opened: Open) -> None:

@@ -1169,7 +1169,7 @@ def test_renewal_inside_requests_needs_a_store(
 
 @pytest.mark.parametrize("issuer", [None, "https://app.example", TokenIssuer, object()])
 def test_what_is_no_issuer_is_refused(issuer: Any) -> None:
-    with pytest.raises(ValueError, match="is no TokenIssuer"):
+    with pytest.raises(ValueError, match="expected a TokenIssuer"):
         SessionCookies(issuer)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jwt_middleware import workers
-from jwt_middleware.workers import Alone, is_one_of_several
+from jwt_middleware.workers import SeveralWorkersWarning, is_one_of_several
 
 from .servers import fetch, serving
 
@@ -145,16 +145,16 @@ def test_it_is_said_once_and_asked_once_a_second(
     now = [100.0]
     monkeypatch.setattr("jwt_middleware.workers.time.monotonic", lambda: now[0])
     caplog.set_level(logging.WARNING)
-    alone = Alone("you are not alone")
+    warning = SeveralWorkersWarning("there are several workers")
     process(os.getpid(), "python worker 1")
-    alone.check()
+    warning.check()
     process(1_000_001, "python worker 2")
-    alone.check()
+    warning.check()
     assert caplog.text == ""
     for _ in range(3):
         now[0] += workers.AGAIN_S
-        alone.check()
-    assert caplog.text.count("you are not alone") == 1
+        warning.check()
+    assert caplog.text.count("there are several workers") == 1
 
 
 def test_where_there_is_no_proc_nothing_is_known(
