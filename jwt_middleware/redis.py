@@ -27,6 +27,9 @@ SETTLE_S = 1.0
 
 Twice `replica.LONGEST_WAIT_S`, since they try again as often as that.
 """
+MOST_BLOCK_S = 0.5
+"""The longest wait, in seconds, for something new: a worker notices after it that Redis
+has lost entries, long before a new worker believes the empty server."""
 OWN = ("db", "username", "password")
 """Options of the servers, which are not those of the sentinels."""
 
@@ -73,7 +76,7 @@ class RedisStore:
         self._replicas = _read_replicas(replicas, servers)
         staleness = read_seconds("max_staleness", max_staleness, least=0.5, most=3600)
         # Often enough that a server which is well is never taken for a silent one.
-        block_s = min(1.0, staleness / 5)
+        block_s = min(MOST_BLOCK_S, staleness / 5)
         self._place = "redis", prefix, servers.place
         self._there = RedisMarks(
             partial(_connect, servers), _read_prefix(prefix), block_s, hashed_with

@@ -51,27 +51,53 @@ for i = 1, (#ARGV - 1) / 4 do
     local mark, set = KEYS[2 * i + 2], KEYS[2 * i + 3]
     local ends, forgotten = ARGV[4 * i - 2], ARGV[4 * i - 1]
     local stands, packed = ARGV[4 * i], ARGV[4 * i + 1]
-    local standing = redis.call('GET', mark)
-    if not standing or tonumber(string.match(standing, '^%S+')) < tonumber(ends) then
+    local date = string.match(stands, '%S+$')
+    local standing = redis.call('GET', mark) or ''
+    local old_ends, old_date = string.match(standing, '^(%S+) (%S+)$')
+    if not old_ends or tonumber(old_ends) <= tonumber(now) then
         redis.call('SET', mark, stands)
         redis.call('EXPIREAT', mark, forgotten)
+    else
+        if tonumber(old_date) > tonumber(date) then
+            date = old_date
+        end
+        if tonumber(old_ends) > tonumber(ends) then
+            redis.call('SET', mark, old_ends .. ' ' .. date, 'KEEPTTL')
+        else
+            redis.call('SET', mark, ends .. ' ' .. date)
+            redis.call('EXPIREAT', mark, forgotten)
+        end
     end
     local known = redis.call('ZSCORE', sets, set)
     if known and tonumber(known) > now + 1800 and redis.call('EXISTS', set) == 0 then
         redis.call('DEL', epoch)
     end
     redis.call('SADD', set, packed)
+    if old_ends == ends and date ~= old_date then
+        local key, old_at = string.sub(mark, -12), tonumber(old_date)
+        redis.call('SREM', set, struct.pack('>c0dd', key, old_at, tonumber(ends)))
+    end
     redis.call('EXPIREAT', set, forgotten)
     redis.call('ZADD', sets, forgotten, set)
     entry = redis.call('XADD', log, '*', 'mark', packed)
 end
 redis.call('ZREMRANGEBYSCORE', sets, '-inf', now)
-redis.call('XTRIM', log, 'MINID', '~', (now - 3600) * 1000)
+local old = redis.call('XREVRANGE', log, (now - 3600) * 1000, '-', 'COUNT', 1)[1]
+if old then
+    redis.call('XTRIM', log, 'MINID', '~', old[1])
+end
 return entry
 """
 """Write entries where `add`, workers that begin, and workers that run look for them.
 
 Return the last entry of the log, or 3 if names are hashed with another secret.
+
+Of an entry that stands, the later date and the later end remain.  The set of an hour
+keeps the last date alone of an entry that ends when it ended before: a session that is
+refreshed often puts its entry often.
+
+The newest entry of the log that is older than an hour is kept: before an hour without
+any entry, it was the last, and workers that have read it look whether it is there.
 
 A set that was lost would be made again with one entry, and look whole: then the epoch
 is deleted, and all workers begin again.

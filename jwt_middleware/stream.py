@@ -109,6 +109,8 @@ class Stream:
         news = self._there.read(self._last, self._epoch, wait_s)
         answered = replica.clock()
         if not news.is_same or (self._saw_whole and not news.is_marked_whole):
+            # At once: new workers do not wait for long before they believe Redis.
+            self._debts.owe(self._there, replica, b"")
             raise ConnectionError("Redis has begun anew")
         self._take(news.entries, replica)
         is_behind = len(news.entries) == READ_AT_ONCE
@@ -161,13 +163,16 @@ class Stream:
         """
         there = self._there
         epoch = there.epoch(begins=True) or b""
+        has_lost = self._epoch not in (b"", epoch)
+        if has_lost:  # before all else: new workers do not wait for long
+            self._debts.owe(there, replica, epoch)
         news = there.read(self._last, epoch)
         own = tuple(self._own)
         is_whole = news.is_marked_whole or not self._saw_whole
         goes_on = epoch == self._epoch and news.is_same and is_whole
         if goes_on and all(map(there.has, own)):
             return False
-        if self._epoch:  # not the first epoch, so there is something to give back
+        if self._epoch and not has_lost:  # it lacks entries, under the same epoch
             self._debts.owe(there, replica, epoch)
         newest = there.newest()  # before the copy: what comes meanwhile is read then
         there.copy_to(lambda marks: self._merge(tuple(marks), replica))

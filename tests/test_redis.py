@@ -21,7 +21,7 @@ import redis
 from redis.crc import key_slot
 
 from jwt_middleware.bridge import ask, run
-from jwt_middleware.marks import hash_with
+from jwt_middleware.marks import hash_with, key_of
 from jwt_middleware.redis import RedisStore
 from jwt_middleware.redis_forms import HOUR_S, OtherSecret
 from jwt_middleware.redis_scripts import GRACE_S
@@ -389,6 +389,36 @@ def test_a_name_that_is_put_often_takes_the_room_of_one(
     for turn in range(100):
         store.put("a", float(turn), until)
     assert len(keys(server, prefix)) == len(("mark", "set", "log", "sets"))
+
+
+def test_a_session_that_is_refreshed_often_takes_the_room_of_one_entry(
+    server: RedisServer, another: Open, prefix: str
+) -> None:
+    """Its entry is put with each refresh, with a later date and the same end."""
+    store, until = another(), time.time() + 3600
+    for date in (*range(50), 7.0):
+        store.put("generation", float(date), until)
+    (place,) = (key for key in keys(server, prefix) if b":set:" in key)
+    assert server.command("SCARD", place) == 1 + 1, "and the one that came late"
+    assert look(another(), "generation") == [49.0]
+
+
+def test_of_two_dates_the_later_remains_for_who_has_read_nothing(
+    server: RedisServer, another: Open, prefix: str
+) -> None:
+    """Whatever their ends are: a login asks for the date of "log out everywhere"."""
+    begun = time.time()
+    for first, second in ((5.0, 3.0), (3.0, 5.0)):
+        for first_s, second_s in ((100, 200), (200, 100), (200, 200)):
+            name = f"sub {first} {first_s} {second_s}"
+            another().put(name, first, begun + first_s)
+            another().put(name, second, begun + second_s)
+            asked = another()
+            assert not asked.add(name, 0.0, 0.0)
+            assert asked._replica.marks.look(key_of(name), begun) == 5.0
+            key = f"{{{prefix}}}:mark:".encode() + key_of(name)
+            mark = server.command("GET", key)
+            assert mark == f"{begun + max(first_s, second_s)!r} 5.0".encode()
 
 
 def test_what_has_ended_by_our_clock_is_put_all_the_same(another: Open) -> None:

@@ -34,6 +34,7 @@ from jwt_middleware.errors import RevocationsUnavailable, TokenRevoked
 from jwt_middleware.healing import HEALED_AT_ONCE
 from jwt_middleware.marks import Mark, key_of
 from jwt_middleware.redis import RedisStore
+from jwt_middleware.redis_forms import PACKED
 from jwt_middleware.replica import Stale
 
 from .children import child
@@ -531,6 +532,34 @@ def test_a_worker_that_begins_while_entries_are_given_back_lets_none_of_them_in(
     assert set(answers) == {1.0}
 
 
+def test_a_new_worker_waits_for_one_that_is_far_away_and_notices_a_loss_late(
+    server: RedisServer, proxy: Proxy, opened: Open
+) -> None:
+    """With the longest pause between two readings, of which all lies ahead."""
+    ours = opened(proxy.url, max_staleness=5.0)
+    put(ours, "revoked")
+    eventually(sees(ours, "revoked"), "the mark arrives")
+    proxy.delay(0.05)
+    with server.client() as client:
+
+        def is_waiting() -> bool:
+            return any("b" in one["flags"] for one in client.client_list())
+
+        eventually(is_waiting, "our worker reads")
+        eventually(lambda: not is_waiting(), "it has read")
+        eventually(is_waiting, "it reads again")
+        client.flushall()
+    later, answers = opened(server.url, max_staleness=5.0), list[float | None]()
+
+    def is_fresh() -> bool:
+        with suppress(Stale):
+            answers.extend(look(later, "revoked"))
+        return bool(answers)
+
+    eventually(is_fresh, "the later worker is fresh")
+    assert answers == [1.0]
+
+
 def test_a_set_that_was_lost_and_is_written_again_does_not_look_whole(
     server: RedisServer, opened: Open
 ) -> None:
@@ -661,6 +690,23 @@ def test_a_log_that_was_trimmed_beyond_the_reader_is_no_loss(
     proxy.let_pass()
     eventually(sees(ours, "last", *names(100, "meanwhile")), "the marks arrive")
     assert look(ours, "before") == [1.0]
+
+
+def test_the_first_mark_after_a_quiet_hour_is_no_loss(
+    server: RedisServer, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has Redis trim the log, and workers look there for the last that they read."""
+    with server.client() as client:
+        before_ms = int(time.time() - 7200) * 1000
+        for number in range(100):  # as many as Redis keeps or drops together
+            entry: Any = {"mark": PACKED.pack(b"%12d" % number, 1.0, 4e9)}
+            client.xadd(LOG, entry, id=f"{before_ms + number}-0")
+        ours = opened(server.url)
+        assert look(ours, "new") == [None]
+        put(ours, "new", "newer")
+        eventually(lambda: not ours._stream._own, "both are read")
+        assert client.xlen(LOG) == 102
+    assert "begun anew" not in caplog.text
 
 
 def test_100_000_marks_at_once_arrive_while_looks_go_on(
