@@ -60,7 +60,10 @@ def open_store(url: str, prefix: str, secret: bytes | None = None) -> Store:
         from .sqlite import SQLiteStore
 
         if not Path(path).exists():
-            raise ValueError(f"there is no file {path!r}")
+            raise ValueError(
+                f"there is no file {path!r}; write the path that the application gives "
+                "to SQLiteStore"
+            )
         return SQLiteStore(path, secret=secret)
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisStore
@@ -155,6 +158,11 @@ def _mark(chosen: argparse.Namespace, now: float) -> tuple[str, float, float]:
 
 def _mark_of_token(file: str) -> tuple[str, float, float]:
     """The operator's word is enough: whose token it is is not verified here."""
+    if file.count(".") == 2 and file.startswith("eyJ"):
+        raise ValueError(
+            "--token is a token, expected the name of a file that holds it, so that no "
+            "list of processes shows it; write --token - and give it by stdin"
+        )
     text = sys.stdin.read() if file == "-" else Path(file).read_text()
     compact = read_jws(text.strip())
     claims = read_json_object(compact.payload)

@@ -225,7 +225,8 @@ def _ensure_sessions_end(store: Store | None, owners: Iterable[object]) -> None:
         if kept is not None and (store is None or is_elsewhere(store, kept)):
             raise ValueError(
                 f"store={store!r}, but the sessions of {owner!r} end in {kept!r}, and "
-                "their tokens would live on here; write store=store in both"
+                "their tokens would live on here; write store=store in both, the "
+                "Authenticator and the TokenIssuer"
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .compact import read_json_object, write_json
-from .errors import MalformedToken
+from .errors import MalformedToken, shown
 from .kinds import FOREIGN_CLAIMS
 
 OWN_CLAIMS = frozenset(
@@ -32,12 +32,16 @@ def read_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
     Raise ValueError for what is not JSON, and for what does not belong into a token
     that anyone who holds it can read.
     """
-    try:
-        plain = read_json_object(write_json(claims))
-    except (TypeError, ValueError, RecursionError, MalformedToken):
-        raise ValueError(
-            "the claims are not plain JSON: strings, numbers, lists, objects"
-        ) from None
+    plain: dict[str, Any] = {}
+    for name, value in claims.items():
+        try:
+            plain |= read_json_object(write_json({name: value}))
+        except (TypeError, ValueError, RecursionError, MalformedToken):
+            raise ValueError(
+                f"the claim {shown(name)}, a {type(value).__name__}, is not plain JSON"
+                "; write strings, numbers, booleans, None, lists and dicts of them, "
+                "and a date as .timestamp()"
+            ) from None
     if taken := sorted(OWN_CLAIMS & plain.keys()):
         raise ValueError(
             f"the claim {taken[0]!r} is set by the issuer, or means another token"

@@ -18,7 +18,8 @@ def read_keys(keys: Keys | None, issuer: str, algorithms: tuple[str, ...]) -> Ke
     if isinstance(keys, (str, bytes, Key)):
         raise ValueError(
             f"{type(keys).__name__} is no set of keys; write keys=[Key.from_pem(...)], "
-            "keys=[key], or keys=RemoteKeys(address) for keys at an address"
+            "keys=[Key.from_secret(...)], keys=[key], or keys=RemoteKeys(address) for "
+            "keys at an address"
         )
     source = _read_static(keys, algorithms) if isinstance(keys, Iterable) else keys
     if isinstance(source, StaticKeys):

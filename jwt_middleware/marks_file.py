@@ -61,7 +61,8 @@ class MarksFile:
         try:
             self._known = make(self._path, fingerprint, clock())
         except sqlite3.Error as error:
-            raise ValueError(f"{str(path)!r} cannot be a store: {error}") from error
+            why = _fault_of(self._path, error)
+            raise ValueError(f"{str(path)!r} cannot be a store: {why}") from error
         self._newest = 0
         """The last entry of that file that was read."""
         self._settled: bytes | None = None
@@ -231,3 +232,14 @@ class _Debts:
         level = logging.DEBUG if self._has_failed else logging.WARNING
         self._has_failed = True
         logger.log(level, "entries cannot be given back to the file: %s", error)
+
+
+def _fault_of(path: Path, error: sqlite3.Error) -> str:
+    """Return *error*, or what keeps SQLite from opening *path*."""
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CANTOPEN:
+        return str(error)
+    if path.is_dir():
+        return f"it is a folder; write a file in it, such as {str(path / 'marks.db')!r}"
+    if not path.parent.is_dir():
+        return f"there is no folder {str(path.parent)!r}; make it first"
+    return f"{error}; let this user write into the folder {str(path.parent)!r}"

@@ -13,6 +13,7 @@ URL = re.compile(
     r"(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@]*))?@)?"
     r"(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
 )
+SCHEME = re.compile(r"(?:rediss?|unix)(?:\+(?:sentinel|cluster))?")
 HOST = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?")
 PATHS = {
     "": re.compile(r"/?(?P<db>\d{0,4})"),
@@ -46,11 +47,10 @@ class Servers:
 def read_url(url: str) -> Servers:
     """Take *url* apart; a password in it is shown by no message."""
     found = URL.fullmatch(url) if isinstance(url, str) else None
-    if found is None or (found["scheme"] == "unix" and not _is_unix(found)):
+    if found is None or not (_is_unix if found["scheme"] == "unix" else _is_tcp)(found):
         raise ValueError(
-            "a url is written redis://user:password@host:6379/0, rediss:// for TLS, "
-            "unix:///path, redis+sentinel:// or redis+cluster://; a / in a password "
-            "is %2F"
+            f"url {_fault_of(url)}; write redis://user:password@host:6379/0, rediss:// "
+            "for TLS, unix:///path, redis+sentinel:// or redis+cluster://"
         )
     options = {
         **_read_query(found["query"] or "", found["scheme"]),
@@ -62,15 +62,38 @@ def read_url(url: str) -> Servers:
     return _read_servers(found, options)
 
 
+def _fault_of(url: object) -> str:
+    """Say what is wrong with *url*, and nothing of it that may be a password."""
+    if not isinstance(url, str):
+        return f"is a {type(url).__name__}, expected a str"
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "has no '://'"
+    if not SCHEME.fullmatch(scheme):
+        return "does not begin with redis://, rediss:// or unix://"
+    if "#" in rest or rest.count("@") > 1 or "@" in rest.partition("/")[2]:
+        return "has '/', '#', '?' or '@' in the password, which are %2F, %23, %3F, %40"
+    return "has parts that are not where they are expected"
+
+
 def _is_unix(found: re.Match[str]) -> bool:
     return bool(found["path"]) and not found["kind"] and not found["hosts"]
+
+
+def _is_tcp(found: re.Match[str]) -> bool:
+    if found["kind"] == "sentinel":  # whose services may have any name
+        return True
+    return "@" not in (found["path"] or "")  # else a password was cut at its slash
 
 
 def _read_servers(found: re.Match[str], options: dict[str, Any]) -> Servers:
     kind = found["kind"] or ""
     path = PATHS[kind].fullmatch(found["path"] or "")
     if path is None:
-        raise ValueError("the path is /0, /service/0 for sentinels, or nothing")
+        raise ValueError(
+            "what follows the hosts of the url is no number of a database; write /0 or "
+            "nothing, /service/0 for sentinels, and no number for a cluster"
+        )
     named = path.groupdict()
     if kind != "cluster":
         options["db"] = int(named["db"] or options.get("db", 0))
@@ -86,7 +109,10 @@ def _read_host(text: str, kind: str) -> tuple[str, int]:
     found = HOST.fullmatch(text)
     port = int((found and found["port"]) or PORTS[kind])
     if found is None or not 0 < port < 65536:
-        raise ValueError("a host is written as redis.example:6379")
+        raise ValueError(
+            "a host of the url is empty, or its port is no number from 1 to 65535; "
+            "write it as redis.example:6379"
+        )
     return found["host"].strip("[]"), port
 
 

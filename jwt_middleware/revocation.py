@@ -178,7 +178,7 @@ class Revocations:
     def demand_store(self) -> Store:
         """Return the store.  Raise ValueError where nothing can be revoked."""
         if self._store is None:
-            raise ValueError("nothing can be revoked without a store; give store=...")
+            raise ValueError("without a store nothing is revoked; write store=store")
         return self._store
 
     def _ensure_remembered(self, issuer: str, issued: float) -> None:

@@ -57,8 +57,10 @@ class Rule:
         object.__setattr__(self, "methods", _read_methods(self.methods))
         object.__setattr__(self, "scopes", read_words("scopes", self.scopes, SCOPE))
         if (self.public and self.optional) or (self.scopes and self.admits_anonymous):
+            given = [n for n in ("public", "optional", "scopes") if getattr(self, n)]
             raise ValueError(
-                f"{self.path}: public, optional and scopes exclude each other"
+                f"Rule({self.path!r}) has {' and '.join(given)}, which exclude each "
+                "other; write one of them"
             )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from .marks import fingerprint_of, hash_with, read_secret
 from .marks_file import MarksFile
 from .options import read_clock, read_seconds
 from .replica import Replica
+
+URL = re.compile(r"(?:sqlite|file|rediss?|unix)(?:\+\w+)?:", re.IGNORECASE)
+"""How a URL begins, and what the command line calls a store."""
 
 
 class SQLiteStore:
@@ -40,8 +44,7 @@ class SQLiteStore:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not isinstance(path, (str, Path)) or str(path) == ":memory:":
-            raise ValueError("path is that of a file; in memory it is MemoryStore()")
+        _ensure_file_name(path)
         hashed_with = read_secret(secret)
         self._key_of = hash_with(hashed_with)
         self._file = MarksFile(Path(path), fingerprint_of(hashed_with), clock)
@@ -92,3 +95,14 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self._file!r}>"
+
+
+def _ensure_file_name(path: object) -> None:
+    """Raise ValueError if *path* is not the path of a file."""
+    if not isinstance(path, (str, Path)) or str(path) == ":memory:":
+        raise ValueError("path is that of a file; in memory it is MemoryStore()")
+    if scheme := URL.match(str(path)):
+        raise ValueError(
+            f"path begins with {scheme[0]!r}, expected the path of a file, and "
+            "not a URL; write SQLiteStore('marks.db'), or RedisStore(url) for Redis"
+        )

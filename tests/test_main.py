@@ -177,7 +177,14 @@ def test_what_is_not_understood_is_told(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--store=sqlite:/no/such.db", "--subject=alice"], "there is no file"),
+        (
+            ["--store=sqlite:/no/such.db", "--subject=alice"],
+            "there is no file '/no/such.db'; write the path that the application",
+        ),
+        (
+            ["--store=sqlite:{path}", "--token=eyJhbGciOiJFUzI1NiJ9.e30.AAAA"],
+            "--token is a token, expected the name of a file",
+        ),
         (["--store=mysql://x", "--subject=alice"], "the store is sqlite:PATH, or"),
         (["--store=redis://127.0.0.1:1/0", "--subject=alice"], "ConnectionError"),
         (["--store=sqlite:{path}", "--subject="], "--subject must be a string"),

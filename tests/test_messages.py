@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -30,6 +32,8 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.asgi import ScopeRequest
 from jwt_middleware.challenge import Challenge
 from jwt_middleware.errors import InsufficientScope, StepUpRequired
+from jwt_middleware.redis import RedisStore
+from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.wsgi import EnvironRequest
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
@@ -173,6 +177,78 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "metadata by issuer": (
         lambda: RemoteKeys.from_issuer(OAUTH),
         r"write RemoteKeys\.from_issuer\('https://login.example/tenant'\)",
+    ),
+    "a secret as keys": (
+        lambda: trusted(keys="secret"),
+        r"keys=\[Key\.from_secret\(\.\.\.\)\]",
+    ),
+    "a public rule with scopes": (
+        lambda: Rule("/a", public=True, scopes=("read",)),
+        r"Rule\('/a'\) has public and scopes, which exclude each other; write one of",
+    ),
+    "an optional public rule": (
+        lambda: Rule("/a", public=True, optional=True),
+        "has public and optional, which",
+    ),
+    "a store of one side only": (
+        lambda: Authenticator(issuing(store=MemoryStore()).trusted()),
+        "write store=store in both, the Authenticator and the TokenIssuer",
+    ),
+    "a refresh without a store to mark its token in": (
+        lambda: issuing().refresh("x"),
+        "without a store nothing is revoked; write store=store",
+    ),
+    "a date as claim": (
+        lambda: issuing().issue("alice", plan="a", since=datetime.now(UTC)),
+        r"the claim 'since', a datetime, is not plain JSON; .*a date as \.timestamp",
+    ),
+    "a store in no folder": (
+        lambda: SQLiteStore("/no/such/folder/marks.db"),
+        "there is no folder '/no/such/folder'; make it first",
+    ),
+    "a store that is a folder": (
+        lambda: SQLiteStore("/"),
+        "'/' cannot be a store: it is a folder; write a file in it, such as '/marks.d",
+    ),
+    "a store where nobody can write": (
+        lambda: SQLiteStore("/proc/marks.db"),
+        "unable to open database file; let this user write into the folder '/proc'",
+    ),
+    "a URL as file": (
+        lambda: SQLiteStore("sqlite:///marks.db"),
+        r"path begins with 'sqlite:', expected .*; write SQLiteStore\('marks\.db'\)",
+    ),
+    "a Path made of a URL": (
+        lambda: SQLiteStore(Path("redis://host/0")),
+        r"path begins with 'redis:', expected .* or RedisStore\(url\) for Redis",
+    ),
+    "no text as URL": (
+        lambda: RedisStore(None),  # type: ignore[arg-type]
+        "url is a NoneType, expected a str; write redis://user:password@host:6379/0",
+    ),
+    "a URL without a scheme": (
+        lambda: RedisStore("u:secret@host:6379"),
+        "url has no '://'; write redis://",
+    ),
+    "a URL of http": (
+        lambda: RedisStore("http://host:6379"),
+        "url does not begin with redis://, rediss:// or unix://; write redis://",
+    ),
+    "a slash in a password": (
+        lambda: RedisStore("redis://u:sec/ret@host:6379/0"),
+        r"url has '/', '#', '\?' or '@' in the password, which are %2F, %23, %3F, %40",
+    ),
+    "a socket without a path": (
+        lambda: RedisStore("unix://"),
+        "url has parts that are not where they are expected; write redis://.*unix:///p",
+    ),
+    "a port in words": (
+        lambda: RedisStore("redis://host:port"),
+        "its port is no number from 1 to 65535; write it as redis.example:6379",
+    ),
+    "a database in words": (
+        lambda: RedisStore("redis://host/zero"),
+        "is no number of a database; write /0 or nothing",
     ),
     "an address as keys": (
         lambda: trusted(keys=JWKS),

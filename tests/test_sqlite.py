@@ -331,7 +331,7 @@ def no_database(path: Path) -> None:
     [
         (another_program, "another program's"),
         (no_database, "not a database"),
-        (Path.mkdir, "unable to open"),
+        (Path.mkdir, "it is a folder"),
     ],
 )
 def test_what_is_no_store_is_refused_and_left_as_it_is(
@@ -347,7 +347,7 @@ def test_what_is_no_store_is_refused_and_left_as_it_is(
 
 
 def test_a_folder_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unable to open"):
+    with pytest.raises(ValueError, match="there is no folder"):
         SQLiteStore(tmp_path / "missing" / "marks.db")
     assert os.listdir(tmp_path) == []
 
