@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ACLOSE = "async_generator_athrow"
-"""The type of what ``aclose()`` of an asynchronous generator returns."""
+"""The type of the object that ``aclose()`` of an asynchronous generator returns."""
 SCOPES = "security_scopes"
-"""The parameter by which FastAPI says which scopes a dependency is asked for."""
+"""The parameter in which FastAPI gives a dependency the scopes of ``Security``."""
 FASTAPI = "fastapi.dependencies.utils"
-"""The module of FastAPI that looks for such a parameter."""
+"""The module of FastAPI that looks for this parameter."""
 
 _current: ContextVar[Token | None] = ContextVar(KEY, default=None)
 
@@ -25,17 +25,17 @@ _current: ContextVar[Token | None] = ContextVar(KEY, default=None)
 class CurrentToken:
     """Return the token of the request that is being served, or None.
 
-    A convenience: ``environ`` and ``scope`` hold the truth.  A thread that a
-    handler starts itself does not inherit it.
+    This is a convenience: the token is also in ``environ`` or ``scope``.  A thread that
+    a handler starts itself does not inherit the token.
 
     Read it before the first ``yield`` of a generator and keep it in a variable.  If
     a client goes away, Python may run the ``finally`` of an abandoned generator
     later, while another request is served.  In an asynchronous generator under
-    asyncio this returns None then.  In a plain generator it cannot be noticed, and
+    asyncio, this then returns None.  In a plain generator that cannot be detected, and
     this may return *the token of that other request*.
 
-    Raise RuntimeError if ``fastapi.Security`` asks it for scopes, which it would
-    ignore: write ``jwt_middleware.fastapi.current_token`` there.
+    Raise RuntimeError if ``fastapi.Security`` gives it scopes, which it would ignore:
+    write ``jwt_middleware.fastapi.current_token`` there.
     """
 
     __name__ = "current_token"
@@ -48,7 +48,7 @@ class CurrentToken:
 
     @property
     def __signature__(self) -> Signature:
-        from inspect import Parameter, Signature  # here: few ask, and it is large
+        from inspect import Parameter, Signature  # here, since few need this module
 
         fastapi = _fastapi_that_asks()
         parameters = []
@@ -62,19 +62,19 @@ current_token = CurrentToken()
 
 
 def set_current_token(token: Token | None) -> None:
-    """Set what `current_token` returns; to be called on entry to every request.
+    """Set what `current_token` returns.  Call this at the beginning of every request.
 
-    Resetting it afterwards would not do: servers start the next request of a
-    connection inside the context of the one before, and threads keep theirs.
+    Resetting the variable after a request is not enough: servers start the next request
+    of a connection in the context of the one before, and threads keep their context.
     """
     _current.set(token)
 
 
 def _is_closing_a_generator() -> bool:
-    """Whether this task of asyncio does nothing but close an asynchronous generator.
+    """Return whether this asyncio task only closes an asynchronous generator.
 
-    The event loop begins one for each generator that is garbage, in the context of
-    whatever request is served at that moment.
+    The event loop starts such a task for each generator that is garbage collected, in
+    the context of the request that is being served at that moment.
     """
     asyncio = sys.modules.get("asyncio")
     running = getattr(asyncio, "_get_running_loop", None)  # it may be half imported
@@ -85,7 +85,7 @@ def _is_closing_a_generator() -> bool:
 
 
 def _fastapi_that_asks() -> dict[str, Any] | None:
-    """Return the names of the module of FastAPI that has asked, if it has."""
+    """Return the globals of `FASTAPI` if that module is calling, else None."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != FASTAPI:
         frame = frame.f_back

@@ -20,9 +20,9 @@ Respond = Callable[[AuthError], Response]
 
 
 class HTTPRefusal(HTTPException):
-    """What an `AuthError` becomes, beside its own class."""
+    """The second base class of an `AuthError` that Flask sees."""
 
-    # Not that of the class: Flask would look for handlers of the status first.
+    # Not an attribute of the class: Flask would look for handlers of the status first.
     code: int | None = None
     told: Callable[[], dict[str, str]]
     respond: Callable[[HTTPRefusal], Response]
@@ -31,8 +31,8 @@ class HTTPRefusal(HTTPException):
     def data(self) -> dict[str, str]:
         """The JSON that flask-restx and flask-restful answer with.
 
-        They ask for the response before.  If a handler of the application has made
-        the answer, they do not, and this would take its place.
+        They call `get_response` first.  If a handler of the application has made the
+        answer, they do not call it, and this JSON would replace that answer.
         """
         if self.response is None:
             raise AttributeError("no response was asked for")
@@ -48,7 +48,7 @@ class HTTPRefusal(HTTPException):
 def as_http_exceptions(
     call: Callable[..., Any], respond: Respond
 ) -> Callable[..., Any]:
-    """Return *call*, which raises an `AuthError` as an HTTPException too."""
+    """Return *call* with a change: an `AuthError` of it is an HTTPException too."""
 
     @functools.wraps(call)
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -65,13 +65,13 @@ def as_http_exceptions(
 def response_of(reply: Reply) -> Response:
     """Return *reply* as a response of Flask, with the headers of *reply* alone."""
     response = Response(reply.body, reply.status)
-    response.headers.clear()  # werkzeug counts the octets, also where HEAD has none
+    response.headers.clear()  # werkzeug sets Content-Length, of no octets for HEAD
     response.headers.extend(reply.headers)
     return response
 
 
 def _as_http_exception(error: AuthError, respond: Respond) -> Exception:
-    # A new one: an application may raise the same object in two threads.
+    # A new object: an application may raise the same one in two threads.
     kind: Any = type(error)
     both: Any = _with_http(kind)
     converted: Any = both.__new__(both, *error.args)
@@ -85,7 +85,7 @@ def _as_http_exception(error: AuthError, respond: Respond) -> Exception:
 
 @functools.cache
 def _with_http(kind: type[AuthError]) -> type:
-    """A subclass of *kind* that is an HTTPException: handlers of *kind* handle it."""
+    """Return a subclass of *kind* and HTTPException; handlers of *kind* handle it."""
     names = {
         "__str__": kind.__str__,  # for the log; that of HTTPException says less
         "__module__": kind.__module__,

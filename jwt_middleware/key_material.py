@@ -1,7 +1,7 @@
-"""Whether what should be a secret is a key that others know.
+"""Refuse an asymmetric key, a certificate or a JWK that is given as a secret.
 
-Whoever has the public key could sign with a secret that is made of it, in whatever
-encoding (RFC 8725 §2.1).
+If the secret is a public key, in any encoding, anyone who has the public key can sign
+(RFC 8725 §2.1).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARMOR = re.compile(
     rb"(?:^|[\s,])(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-nistp\d+|sk-[\w.@-]+)"
     rb" AAAA"
 )
-"""PEM, PGP, RFC 4716, XML signatures, and a line of OpenSSH."""
+"""Matches PEM, PGP, RFC 4716, XML signatures, and a line of OpenSSH."""
 SSH_BLOB = re.compile(rb"\0\0\0.(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-|openssh-)", re.S)
 HEX = re.compile(
     rb"(?:0[xX]|\\x)?[0-9A-Fa-f]{2}(?:(?:[:\-\s,]|0[xX]|\\x)*[0-9A-Fa-f]{2})*"
@@ -32,11 +32,11 @@ HEX = re.compile(
 NOT_HEX = re.compile(rb"0[xX](?=[0-9A-Fa-f]{2})|\\x|[:\-\s,]")
 UNICODE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 POINTS = {65: "SECP256R1", 97: "SECP384R1", 133: "SECP521R1"}
-"""Uncompressed points of curves, by their octets."""
+"""The curve of an uncompressed point, by the number of its octets."""
 
 
 def read_octets(value: object) -> bytes:
-    """Return the octets of a text or of bytes.  Raise ValueError."""
+    """Return the octets of a string or bytes.  Raise ValueError for anything else."""
     if not isinstance(value, (str, bytes, bytearray)):
         instead = "; write path.read_bytes()" if isinstance(value, PathLike) else ""
         raise ValueError(
@@ -44,8 +44,10 @@ def read_octets(value: object) -> bytes:
         )
     try:
         return value.encode() if isinstance(value, str) else bytes(value)
-    except UnicodeEncodeError:  # whose text holds all of *value*
-        raise ValueError("the key is no text; give it as bytes") from None
+    except UnicodeEncodeError:  # the text of this error holds all of *value*
+        raise ValueError(
+            "the key has lone surrogates, expected text or bytes; write it as bytes"
+        ) from None
 
 
 def ensure_no_key_material(secret: bytes) -> None:
@@ -78,9 +80,9 @@ def _is_key(octets: bytes) -> bool:
 
 
 def _is_jwk(value: Any) -> bool:
-    """Whether parsed JSON has a JWK anywhere, or a JWK Set."""
+    """Return whether parsed JSON has a JWK, at any depth."""
     found = [value]
-    for one in found:  # which grows: json.loads has bounded how deep it is
+    for one in found:  # the loop appends to it; json.loads has bounded the depth
         if isinstance(one, dict):
             if "kty" in one:
                 return True
@@ -91,7 +93,7 @@ def _is_jwk(value: Any) -> bool:
 
 
 def _is_der(octets: bytes) -> bool:
-    """Whether *octets* begin with a key or a certificate in DER."""
+    """Return whether *octets* begin with a key or a certificate in DER."""
     end = _end_of_sequence(octets)
     if not end:
         return False
@@ -108,14 +110,14 @@ def _is_der(octets: bytes) -> bool:
             load(octets[:end])
         except TypeError:  # a private key that is encrypted
             return True
-        except Exception:  # noqa: S112  (it is none, as a secret should be)
+        except Exception:  # noqa: S112  (not a key, as it should be for a secret)
             continue
         return True
     return False
 
 
 def _end_of_sequence(octets: bytes) -> int:
-    """Return where the SEQUENCE ends that *octets* begin with; 0 if there is none."""
+    """Return the end of the SEQUENCE at the beginning of *octets*; 0 without one."""
     if len(octets) < 8 or octets[0] != 0x30:
         return 0
     length, start = octets[1], 2
@@ -126,7 +128,7 @@ def _end_of_sequence(octets: bytes) -> int:
 
 
 def _is_point(octets: bytes) -> bool:
-    """Whether *octets* are a point of a curve, which is what a public key is."""
+    """Return whether *octets* are a point of a curve, and so a public key."""
     name = POINTS.get(len(octets))
     if name is None or octets[0] != 4:
         return False
@@ -139,7 +141,7 @@ def _is_point(octets: bytes) -> bool:
 
 
 def _decoded(octets: bytes) -> Iterator[bytes]:
-    """What *octets* may stand for, if they are a text."""
+    """Yield what *octets* may be an encoding of, if they are text."""
     yield octets.strip()
     yield octets.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in octets:
@@ -159,7 +161,7 @@ def _decoded(octets: bytes) -> Iterator[bytes]:
 
 
 def _in_json(value: Any) -> Iterator[bytes]:
-    """The text of a JSON string, and the octets of an array of numbers."""
+    """Yield the text of a JSON string, or the octets of an array of numbers."""
     if isinstance(value, dict):  # such as a Buffer of Node.js
         value = value.get("data")
     if isinstance(value, str):

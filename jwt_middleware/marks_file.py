@@ -1,4 +1,4 @@
-"""The file of a `SQLiteStore`: who reads and writes it, and what a new one is given."""
+"""Read and write the file of a `SQLiteStore`, and write entries back to a new file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .fork import rest_during_fork, start_anew_after_fork
 from .marks import Mark, Marks
-from .marks_seat import Connection, Seat
+from .marks_connection import Connection, LockedConnection
 from .marks_table import (
     WAIT_S,
     end_giving,
@@ -32,25 +32,25 @@ logger = logging.getLogger("jwt_middleware")
 
 POLL_S = 0.03
 TURN_S = 5.0
-"""The longest wait, in seconds, for the thread that is reading the file just now."""
+"""The longest wait, in seconds, for another thread that is reading the file."""
 NEW_S = 2.0
-"""The longest wait, in seconds, until a file that was just made is believed."""
+"""The longest wait, in seconds, until a file that was just made is trusted."""
 LEAVE_S = 2.0
-"""The longest time, in seconds, for which a store that ends gives entries back, and
-then waits for those who are writing: a locked file must not keep a server running."""
+"""The longest time, in seconds, for which a store that is closed writes entries back,
+and then waits for its writers: a locked file must not keep a server from stopping."""
 GIVEN_AT_ONCE = 2000
 
 
 class MarksFile:
-    """The file, read by the thread of a `Replica` and written by whoever marks.
+    """The file, which the thread of a `Replica` reads, and which any thread may write.
 
-    SQLite's connections do not survive a fork, and neither do the locks that they
-    hold: so they are closed before one, and opened anew where they are needed.
+    Neither SQLite's connections nor the locks that they hold survive a fork.  So they
+    are closed before a fork, and opened again when they are needed.
 
-    A file that is deleted and made again lacks what was revoked before.  So a process
-    that finds another file than the one that it knows gives back what it holds; and
-    no process believes a file that was just made, or that is being given something
-    back (`is_settled`).
+    A file that is deleted and made again lacks earlier revocations.  So a process that
+    finds another file than before writes back the entries that it holds.  No process
+    trusts a file that was just made, or that entries are being written back to
+    (`is_settled`).
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class MarksFile:
         """The last entry of that file that was read."""
         self._settled: bytes | None = None
         self._name = secrets.token_bytes(8)
-        """Tells the processes apart that give entries back."""
+        """Identifies this process among those that write entries back."""
         self._debts = _Debts((), 0.0)
-        self._reader = Seat(self._path, fingerprint)
-        self._writer = Seat(self._path, fingerprint)
+        self._reader = LockedConnection(self._path, fingerprint)
+        self._writer = LockedConnection(self._path, fingerprint)
         rest_during_fork(self)
         start_anew_after_fork(self)
 
@@ -80,25 +80,25 @@ class MarksFile:
                 self.poll(replica)
                 if not self._give_back():
                     stop.wait(POLL_S)
-            # Give the rest back: new workers wait for a process that has not done so.
+            # Write the rest back: new workers wait for a process that has not done so.
             end = time.monotonic() + LEAVE_S
             while self._give_back() and time.monotonic() < end:
                 pass
         finally:
-            for seat in (self._reader, self._writer):  # a sick file is not written to
-                _leave(seat)
+            for locked in (self._reader, self._writer):  # the file may be damaged
+                _close(locked)
 
     def poll(self, replica: Replica) -> None:
         """Read what is new."""
-        with self._reader.taken(TURN_S):
+        with self._reader.held(TURN_S):
             as_of = replica.clock()
             connection = self._reader.connection()
             connection.read(replica)
             settled = self._is_settled(connection)
-            # An older copy of the file has its name, and fewer entries.
+            # An older copy of the file has the same identifier, and fewer entries.
             if connection.file != self._known or connection.newest < self._newest:
                 self._known = connection.file
-                # All, those that have ended too: the clock may be wrong.
+                # All entries, also those that have ended: the clock may be wrong.
                 marks = replica.marks.lacking_in(Marks(), -math.inf)
                 self._debts = _Debts(marks, self._clock())
             self._newest = connection.newest
@@ -108,7 +108,7 @@ class MarksFile:
     def add(
         self, key: bytes, at: float, until: float, now: float
     ) -> tuple[float, float] | None:
-        """Mark *key* if it is not; else return the date and end that stand."""
+        """Mark *key* unless it is marked; else return the date and end of its mark."""
         end = time.monotonic() + NEW_S
         while True:
             with self.writing() as connection:
@@ -119,22 +119,24 @@ class MarksFile:
                         insert(connection.db, key, at, until)
                     return stood
             if time.monotonic() > end:
-                raise sqlite3.OperationalError("the file lacks what others give back")
+                raise sqlite3.OperationalError(
+                    "the file is new, or other workers are writing entries back to it"
+                )
             time.sleep(POLL_S)
 
     def put(self, key: bytes, at: float, until: float, now: float) -> None:
-        """Mark *key*; of a mark that stands, the later date and end remain."""
+        """Mark *key*.  If it is marked already, keep the later date and end."""
         with self.writing() as connection:
             db = connection.db
             sweep(db, now, self._clock())
             standing_at, standing_until = standing(db, key, now) or (at, until)
-            # Also one that has ended by our clock, which may be wrong.
+            # Also a mark that has ended by our clock, which may be wrong.
             insert(db, key, max(at, standing_at), max(until, standing_until))
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction, on the disk when it ends."""
-        with self._writer.taken(WAIT_S):
+        """Begin a transaction.  It is on the disk when the context ends."""
+        with self._writer.held(WAIT_S):
             try:
                 connection = self._writer.connection()
                 with connection.transaction():
@@ -143,30 +145,30 @@ class MarksFile:
                     # Whatever file is read next may not be the one just written to.
                     self._known = b""
             except BaseException:
-                self._writer.leave()
+                self._writer.close()
                 raise
 
     def close(self) -> None:
-        """Close the connection of writers, unless one of them is still writing."""
-        _leave(self._writer)
+        """Close the connection of writers, unless a thread is still writing."""
+        _close(self._writer)
 
     def rest(self) -> None:
-        for seat in (self._reader, self._writer):
-            seat.take(math.inf)
-            seat.leave()
+        for locked in (self._reader, self._writer):
+            locked.acquire(math.inf)
+            locked.close()
 
     def go_on(self) -> None:
-        for seat in (self._reader, self._writer):
-            seat.lock.release()
+        for locked in (self._reader, self._writer):
+            locked.lock.release()
 
     def start_anew(self) -> None:
-        """Give entries back under a name of the child's own.
+        """Write entries back under a name of the child's own.
 
-        With the name of its parent, the first of the two that is done would say that
-        the other one is done as well.
+        If both had the same name, the first to finish would note that the other has
+        finished as well.
         """
         if self._debts.are_owed:
-            self._known = b""  # so all is owed again: the parent may end before it pays
+            self._known = b""  # all is owed again: the parent may end before it writes
         self._name, self._debts = secrets.token_bytes(8), _Debts((), 0.0)
 
     def __repr__(self) -> str:
@@ -180,11 +182,11 @@ class MarksFile:
         return True
 
     def _give_back(self) -> bool:
-        """Write some of what is owed to the file.  Return whether something was.
+        """Write some of the owed entries to the file.  Return whether any was owed.
 
-        If that fails, the reading goes on, and it is tried again.
+        If that fails, return False; reading goes on, and a later call tries again.
         """
-        debts = self._debts  # since a look may find another file, and owe it all
+        debts = self._debts  # `poll` may replace it, if it finds another file
         if not debts.are_owed:
             return False
         try:
@@ -197,14 +199,14 @@ class MarksFile:
         return True
 
 
-def _leave(seat: Seat) -> None:
-    """Close the connection of *seat*; if it is in use for too long, leave it open."""
-    with suppress(sqlite3.OperationalError), seat.taken(LEAVE_S):
-        seat.leave()
+def _close(locked: LockedConnection) -> None:
+    """Close a connection; if it is in use for too long, leave it open."""
+    with suppress(sqlite3.OperationalError), locked.held(LEAVE_S):
+        locked.close()
 
 
 class _Debts:
-    """What this process holds, and what a new file may lack; given back in batches."""
+    """Entries that this process holds and a new file may lack; written in batches."""
 
     def __init__(self, marks: Iterable[Mark], began: float) -> None:
         self._left = iter(marks)
@@ -215,7 +217,7 @@ class _Debts:
 
     def pay(self, db: sqlite3.Connection, name: bytes, monotonic: float) -> bool:
         """Write a batch, as process *name*.  Return whether it was the last one."""
-        if not self._batch:  # else it could not be written, and is tried again
+        if not self._batch:  # else the last batch could not be written
             self._batch = list(islice(self._left, GIVEN_AT_ONCE))
         if self._batch:
             give(db, self._batch, name, self._began, monotonic)
@@ -228,10 +230,10 @@ class _Debts:
         self._batch, self.are_owed = [], not is_done
 
     def failed(self, error: Exception) -> None:
-        """Log what hinders the giving back, once."""
+        """Log once, as a warning, why entries cannot be written back."""
         level = logging.DEBUG if self._has_failed else logging.WARNING
         self._has_failed = True
-        logger.log(level, "entries cannot be given back to the file: %s", error)
+        logger.log(level, "entries cannot be written back to the file: %s", error)
 
 
 def _fault_of(path: Path, error: sqlite3.Error) -> str:

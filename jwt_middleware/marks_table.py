@@ -1,4 +1,4 @@
-"""What is in the file of a `SQLiteStore`, and how it is made, changed and swept."""
+"""Create, change and sweep the tables in the file of a `SQLiteStore`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS givers (name BLOB PRIMARY KEY, began REAL, seen REAL)",
     "PRAGMA application_id = 0x6A776D77",
 )
-"""``file`` has one row: a random name of the file, when it was made by the monotonic
-clock (0 if that is not known), and the fingerprint of the secret.  ``givers`` are the
-processes that give back what an earlier file at this path had."""
+"""``file`` has one row: a random identifier of the file, when it was made by the
+monotonic clock (0 if that is not known), and the fingerprint of the secret.  ``givers``
+are the processes that write back the entries of an earlier file at this path."""
 APPLICATION_ID = 0x6A776D77
-"""``jwmw``: tells the file from another program's."""
+"""``jwmw``: distinguishes the file from a file of another program."""
 FILE = "SELECT id, made, fingerprint FROM file"
 STANDING = "SELECT at, until FROM marks WHERE key = ? AND until > ?"
 INSERT = "INSERT OR REPLACE INTO marks (key, at, until) VALUES (?, ?, ?)"
@@ -50,27 +50,29 @@ WHERE seq IN (SELECT seq FROM marks WHERE until <= ? LIMIT ?)"""
 READINGS = "SELECT began, lowest, lowest_before FROM readings"
 NOTE = "INSERT INTO readings VALUES (?, ?, ?)"
 WAIT_S = 1.0
-"""The longest wait for other writers of this process, and then for those of others."""
+"""The longest wait, in seconds, for other writers of this process, and then for those
+of other processes."""
 MAKE_S = 10.0
 ASK_MS = 5
 SWEPT_AT_ONCE = 1000
 SETTLE_S = 1.0
-"""The age in seconds from which a file is believed.  Until then, a process that used an
-earlier file at this path may not have seen yet that it must give back what it knows."""
+"""The age in seconds from which a file is trusted.  Until then, a process that used an
+earlier file at this path may not have noticed that it must write entries back."""
 GIVING_S = 30.0
-"""The longest wait, in seconds, for a process that gives back."""
+"""The longest wait, in seconds, for a process that writes entries back."""
 SILENT_S = 5.0
-"""Seconds after which a process that gives back and says nothing is taken for dead."""
+"""Seconds without a write after which a process that writes entries back counts as
+dead."""
 
 T = TypeVar("T")
 
 
 def make(path: Path, fingerprint: bytes, monotonic: float) -> bytes:
-    """Make the file, or ensure that it is a store's.  Return its identifier.
+    """Create the file unless it exists.  Return its identifier.
 
-    Raise sqlite3.Error if it is not, or if it was written with another secret.  All
-    workers of an application may do so at once, and SQLite does not wait for a lock in
-    every case.
+    Raise sqlite3.Error if the file belongs to another program, or was written with
+    another secret.  All workers of an application may do this at once, and SQLite does
+    not wait for a lock in every case.
     """
 
     def make_it() -> bytes:
@@ -85,10 +87,10 @@ def make(path: Path, fingerprint: bytes, monotonic: float) -> bytes:
 
 
 def patiently(seconds: float, do: Callable[[], T]) -> T:
-    """Try for some seconds what SQLite may be too busy for.
+    """Call *do* until SQLite is not busy, for *seconds* at most.  Return its result.
 
-    Often: SQLite itself waits longer from one try to the next, so that a process that
-    writes without a pause would keep all others out.
+    The tries are frequent: SQLite itself waits longer and longer between two tries, so
+    that a process that writes without a pause would keep all others from writing.
     """
     until = time.monotonic() + seconds
     while True:
@@ -102,22 +104,25 @@ def patiently(seconds: float, do: Callable[[], T]) -> T:
 
 
 def identify(db: sqlite3.Connection, fingerprint: bytes) -> bytes:
-    """Return the file's identifier.  Raise if names are hashed with another secret."""
+    """Return the identifier of the file.
+
+    Raise sqlite3.DatabaseError if its names are hashed with another secret.
+    """
     identifier, _, written = db.execute(FILE).fetchone()
     if written != fingerprint:
         found = "with another secret" if written else "without a secret"
         raise sqlite3.DatabaseError(
             f"its names are hashed {found}; give the store the secret that the file "
-            "was made with, or begin a new file when all tokens of now have expired"
+            "was made with, or write another path once all present tokens have expired"
         )
     return bytes(identifier)
 
 
 def is_settled(db: sqlite3.Connection, name: bytes, monotonic: float) -> bool:
-    """Tell whether the file has all that an earlier file at its path had.
+    """Return whether the file has all entries of an earlier file at its path.
 
-    That is so if it is not new and no process but *name* gives anything back.  A date
-    in the future is of an earlier boot: no process of that boot is there.
+    It has them if it is not new, and if no process but *name* is writing entries back.
+    A file that was made in the future is from an earlier boot, whose processes ended.
     """
     _, made, _ = db.execute(FILE).fetchone()
     if monotonic - SETTLE_S < made <= monotonic:
@@ -134,21 +139,21 @@ def give(
     began: float,
     monotonic: float,
 ) -> None:
-    """Add what is missing of *marks*, and say that process *name* will add more."""
+    """Add the *marks* that are missing, and note that process *name* will add more."""
     db.executemany(GIVE, marks)
     db.execute(GIVER, (name, began, monotonic))
 
 
 def end_giving(db: sqlite3.Connection, name: bytes) -> None:
-    """Say that process *name* has given everything back."""
+    """Note that process *name* has written everything back."""
     db.execute("DELETE FROM givers WHERE name = ?", (name,))
 
 
 def sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
-    """Drop some of the marks that ended long ago, by what all workers have seen.
+    """Drop some of the marks that ended long ago by the clocks of all workers.
 
-    The readings of the clocks are kept in the file: a worker that lives for a few
-    minutes only would never know enough by itself.
+    The readings of the clocks are kept in the file: a worker that runs for only a few
+    minutes would never have enough readings of its own.
     """
     found = db.execute(READINGS).fetchone()
     readings = Readings(*found) if found else NO_READINGS
@@ -162,38 +167,35 @@ def sweep(db: sqlite3.Connection, wall: float, monotonic: float) -> None:
 def standing(
     db: sqlite3.Connection, key: bytes, now: float
 ) -> tuple[float, float] | None:
-    """Return the date and the end of the mark of *key* that stands, or None."""
+    """Return date and end of the mark of *key*, or None if there is none at *now*."""
     found: tuple[float, float] | None = db.execute(STANDING, (key, now)).fetchone()
     return found
 
 
 def insert(db: sqlite3.Connection, key: bytes, at: float, until: float) -> None:
-    """Put a mark in the place of the one that stands, as the newest of the file.
-
-    So every reader reads it again.
-    """
+    """Replace the mark of *key*, as the newest of the file: every reader reads it."""
     db.execute(INSERT, (key, at, until))
 
 
 def _create(path: Path) -> None:
-    """Make an empty file for its owner alone, whatever the umask is.
+    """Create an empty file that only its owner may read, whatever the umask is.
 
-    SQLite makes the files beside it with the same mode.
+    SQLite gives the ``-wal`` and ``-shm`` files the same mode.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         path.chmod(0o600)
-    except OSError:  # it is there, or SQLite says what is wrong
+    except OSError:  # the file exists, or SQLite will say what is wrong
         pass
 
 
 def _hide(path: Path) -> None:
-    """Keep others from a file of an earlier version, or one that was made by hand.
+    """Set the mode of a file of an earlier version, or made by hand, to 0600.
 
-    The files beside it hold entries too, and were made with the same mode.
+    The ``-wal`` and ``-shm`` files hold entries too, and have the same mode.
     """
     for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        with suppress(OSError):  # it is not there, or it is another user's
+        with suppress(OSError):  # the file does not exist, or has another owner
             mode = file.stat().st_mode & 0o777
             if mode & 0o077:
                 file.chmod(0o600)
@@ -205,7 +207,9 @@ def _prepare(db: sqlite3.Connection, fingerprint: bytes, monotonic: float) -> No
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and application != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's")
+        raise sqlite3.DatabaseError(
+            "it is a database of another program; write another path"
+        )
     for statement in SCHEMA:
         db.execute(statement)
     if db.execute(FILE).fetchone() is None:  # new, or of a version without this table

@@ -1,6 +1,6 @@
-"""Keys in PEM (RFC 7468), and what people give in their place.
+"""Read keys in PEM (RFC 7468), and say what any other text is.
 
-What is said of a text shows nothing of it: it may be a secret, or a private key.
+No message shows a part of the text: the text may be a secret or a private key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .jwk import ALGORITHMS
 
 BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----")
 PARAMETERS = frozenset({b"EC PARAMETERS", b"DSA PARAMETERS", b"DH PARAMETERS"})
-"""Blocks that tools write before a key, and that say nothing that the key does not."""
+"""Blocks that tools write before a key.  The key has all that they say."""
 BODY = re.compile(rb"M[A-Za-z0-9+/=_\s-]{40,}")
 """DER in base64, which begins with a SEQUENCE."""
 SSH = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
@@ -29,13 +29,13 @@ INSTEAD = {
     "CERTIFICATE REQUEST": "it is a request for a certificate, expected a key or a "
     "certificate; write the public key of the request",
 }
-"""What is said of blocks that hold a key which is not read here, or none."""
+"""Messages for blocks that hold no key, or a key that is not read here."""
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 CLASS = re.compile(r"_?(\w+?)(?:Public|Private)Key")
 
 
 def read_pem(data: bytes) -> Any:
-    """Read the one key in *data*; of certificates, the public key of the first.
+    """Return the one key in *data*, or the public key of the first certificate.
 
     Raise ValueError, which says what was found, what was expected and what to write.
     """
@@ -52,12 +52,12 @@ def read_pem(data: bytes) -> Any:
     if len(labels) > 1 and {*labels} != {"CERTIFICATE"}:
         raise ValueError(
             f"not a sound key: the text has {' and '.join(labels)}, expected one key, "
-            "or certificates alone; write the block that is meant"
+            "or only certificates; write the one block of the key that you want to use"
         )
     try:
         return _load(labels[0], data)
     except Exception as error:
-        # Only the kind of error: the text of a library may quote the key.
+        # Only the class of the error: the message of a library may quote the key.
         found = _fault_of(labels[0], data, type(error).__name__)
         raise ValueError(f"not a sound key: {found}") from None
 
@@ -75,7 +75,7 @@ def _load(label: str, data: bytes) -> Any:
 
 
 def _fault_of(label: str, data: bytes, error: str) -> str:
-    """Say what is wrong with a block that a library could not read."""
+    """Return a message about a block that a library could not read."""
     if label in INSTEAD:
         return INSTEAD[label]
     if b"Proc-Type: 4,ENCRYPTED" in data:
@@ -87,7 +87,7 @@ def _fault_of(label: str, data: bytes, error: str) -> str:
 
 
 def _without_pem(data: bytes) -> str:
-    """Say what *data* is, which has no key in PEM."""
+    """Return a message about *data*, which has no PEM block."""
     text = data.strip()
     if text.startswith(BYTE_ORDER_MARKS) or b"\0B\0E\0G\0I\0N" in text:
         return "the text is not UTF-8, expected PEM; write it as UTF-8"
@@ -103,7 +103,7 @@ def _without_pem(data: bytes) -> str:
     if BODY.fullmatch(text):
         return (
             "the lines '-----BEGIN ...-----' and '-----END ...-----' are missing; "
-            "write them around it"
+            "write them before and after the text"
         )
     if text and len(text) < 4096 and b"\n" not in text:
         return (
@@ -111,8 +111,8 @@ def _without_pem(data: bytes) -> str:
             "the content of the file; write Path(path).read_bytes()"
         )
     return (
-        "no '-----BEGIN ... KEY-----' is in it, expected PEM; write the whole content "
-        "of the file"
+        "the text has no '-----BEGIN ... KEY-----', expected PEM; write the whole "
+        "content of the file"
     )
 
 
@@ -126,7 +126,8 @@ def _is_json(text: bytes) -> bool:
 def ensure_kind(name: str, material: Any) -> None:
     """Raise ValueError if the algorithm *name* takes another kind of key.
 
-    What no library has read is left to the library of the algorithm.
+    If *material* is not an asymmetric key of cryptography, return; the library of the
+    algorithm checks it later.
     """
     found, able = _kind_of(material), _able()
     if not found or name in able.get(found, ()):
@@ -149,9 +150,9 @@ def _able() -> dict[str, tuple[str, ...]]:
 
 
 def _kind_of(material: Any) -> str:
-    """Return the kind of a key that a library has read: ``RSA``, or the curve.
+    """Return the kind of an asymmetric key: ``RSA``, or the curve.
 
-    Empty for anything else.
+    Return an empty string for anything else.
     """
     found = CLASS.fullmatch(type(material).__name__)
     if found is None:

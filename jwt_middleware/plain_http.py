@@ -1,4 +1,4 @@
-"""Warn of Secure cookies that a browser drops, because they came over plain http."""
+"""Warn if a browser drops Secure cookies because they came over plain http."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_PROXIES = ("x-forwarded-proto", "forwarded", "x-forwarded-ssl", "front-end-ht
 
 _host: ContextVar[str] = ContextVar("jwt_middleware.plain_http", default="")
 _warned: set[str] = set()
-"""What this process has warned of: one text at most."""
+"""The host that this process has warned about; one at most."""
 
 
 def note_scheme(request: Request) -> None:
@@ -35,10 +35,10 @@ def warn_of_dropped_cookies() -> None:
     _warned.add(host)
     logger.warning(
         "cookies were written for a request over plain http to %s: they are Secure, "
-        "so browsers and test clients drop them, and a login has to be repeated for "
-        "ever. Serve https, or open http://localhost in development; behind a proxy "
-        "that ends TLS, have the server believe it (uvicorn --proxy-headers, "
-        "Werkzeug's ProxyFix); give a test client an https base URL",
+        "so browsers and test clients drop them, and no login lasts. Serve https, or "
+        "open http://localhost in development; behind a proxy that ends TLS, let the "
+        "server trust its headers (uvicorn --proxy-headers, Werkzeug's ProxyFix); give "
+        "a test client an https base URL",
         shown(host),
     )
 
@@ -46,8 +46,8 @@ def warn_of_dropped_cookies() -> None:
 def _dropping_host(request: Request) -> str:
     """Return the host of a request by plain http; empty if the browser may use https.
 
-    Browsers send Sec-Fetch-Site over https and to this machine only.  A proxy that ends
-    TLS may not tell the server, but tells it in a header, or the browser in Origin.
+    Browsers send Sec-Fetch-Site only over https and to this machine.  If a proxy ends
+    TLS and the server ignores that, a header of the proxy or Origin still shows it.
     """
     if request.header("sec-fetch-site"):
         return ""

@@ -1,4 +1,4 @@
-"""How entries lie in Redis, and what its answers look like."""
+"""The form of entries in Redis, and of its answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PACKED = struct.Struct(">12sdd")
 """A key, its date and its end."""
 HOUR_S = 3600
 NEVER = 10**15
-"""Seconds since 1970: the end of a mark without one, as Redis counts."""
+"""Seconds since 1970 that stand for the end of a mark that never ends."""
 EPOCH_DIGITS = 16
-"""Of the random value that an epoch begins with.  The fingerprint of the secret that
-names are hashed with follows, if there is one."""
+"""Digits of the random value at the beginning of an epoch.  If names are hashed with a
+secret, the fingerprint of the secret follows."""
 
 OTHER_SECRET = 3
 """The answer of a script that was called with another fingerprint."""
@@ -31,16 +31,16 @@ class OtherSecret(Exception):
 
 
 class News(NamedTuple):
-    """One answer of Redis: what is new in the log, and what held after that."""
+    """One answer of Redis: what is new in the log, and the state after that."""
 
     entries: Sequence[Entry]
     is_same: bool
-    """Whether the epoch is the one that was asked for, and the log goes back to the
-    entry after which it was read."""
+    """Whether the epoch is the expected one, and the log still has the entry after
+    which it was read."""
     is_marked_whole: bool
-    """Whether somebody has said that Redis has all entries."""
+    """Whether a worker has noted that Redis has all entries."""
     is_owed: bool
-    """Whether a worker is giving back entries that Redis has lost."""
+    """Whether a worker has to write back entries that Redis has lost."""
 
     @property
     def is_whole(self) -> bool:
@@ -54,14 +54,15 @@ def expect(answer: object, form: re.Pattern[bytes] = ANYTHING) -> bytes:
 
 
 def refuse(answer: object) -> Any:
-    raise ConnectionError(f"not the answer that was asked for: {type(answer).__name__}")
+    raise ConnectionError(f"unexpected answer of Redis: a {type(answer).__name__}")
 
 
 def ensure_same_secret(answer: object) -> None:
-    """Raise OtherSecret if that is the *answer* of a script."""
+    """Raise OtherSecret if the *answer* of a script says so."""
     if answer == OTHER_SECRET:
         raise OtherSecret(
-            "names in Redis have another secret; a new secret needs a new prefix"
+            "names in Redis are hashed with another secret; give the store that "
+            "secret, or another prefix"
         )
 
 
@@ -74,5 +75,5 @@ def hour(until: float) -> int:
 
 
 def forgotten(until: float) -> int:
-    """When Redis may forget a mark with this end."""
+    """Return when Redis may drop a mark with this end, in seconds since 1970."""
     return hour(until) * HOUR_S + GRACE_S

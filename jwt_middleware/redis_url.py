@@ -25,7 +25,7 @@ PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
 TLS = frozenset(
     {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"}
 )
-"""What a query may say; not that certificates are not checked."""
+"""Options in a query.  None of them turns the check of certificates off."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Servers:
 
     @property
     def place(self) -> Hashable:
-        """Which database this is, whoever we are there and however it is reached."""
+        """Identifies the database, without the user and without the use of TLS."""
         where = self.options.get("unix_socket_path")
         return where, frozenset(self.hosts), self.service, self.options.get("db")
 
 
 def read_url(url: str) -> Servers:
-    """Take *url* apart; a password in it is shown by no message."""
+    """Parse *url*.  Raise ValueError, whose message shows no password."""
     found = URL.fullmatch(url) if isinstance(url, str) else None
     if found is None or not (_is_unix if found["scheme"] == "unix" else _is_tcp)(found):
         raise ValueError(
@@ -91,17 +91,22 @@ def _read_servers(found: re.Match[str], options: dict[str, Any]) -> Servers:
     path = PATHS[kind].fullmatch(found["path"] or "")
     if path is None:
         raise ValueError(
-            "what follows the hosts of the url is no number of a database; write /0 or "
-            "nothing, /service/0 for sentinels, and no number for a cluster"
+            "what follows the hosts of the url is not the number of a database; write "
+            "/0 or nothing, /service/0 for sentinels, and no number for a cluster"
         )
     named = path.groupdict()
     if kind != "cluster":
         options["db"] = int(named["db"] or options.get("db", 0))
     elif options.pop("db", 0):
-        raise ValueError("a cluster has no databases; leave the number out")
+        raise ValueError(
+            "the url names a database, and a cluster has none; leave the number out"
+        )
     hosts = tuple(_read_host(host, kind) for host in found["hosts"].split(","))
     if not kind and len(hosts) > 1:
-        raise ValueError("several hosts are for redis+sentinel:// or redis+cluster://")
+        raise ValueError(
+            "the url has several hosts, expected one; write redis+sentinel:// or "
+            "redis+cluster:// for several"
+        )
     return Servers(kind, hosts, named.get("service", ""), options)
 
 
@@ -110,7 +115,7 @@ def _read_host(text: str, kind: str) -> tuple[str, int]:
     port = int((found and found["port"]) or PORTS[kind])
     if found is None or not 0 < port < 65536:
         raise ValueError(
-            "a host of the url is empty, or its port is no number from 1 to 65535; "
+            "a host of the url is empty, or its port is not a number from 1 to 65535; "
             "write it as redis.example:6379"
         )
     return found["host"].strip("[]"), port
@@ -121,7 +126,10 @@ def _read_query(query: str, scheme: str) -> dict[str, Any]:
     allowed = {"db", *TLS} if scheme == "rediss" else {"db"}
     if options.keys() - allowed or not str(options.get("db", 0)).isdecimal():
         names = ", ".join(sorted(allowed))
-        raise ValueError(f"the query of a {scheme}:// URL says nothing but {names}")
+        raise ValueError(
+            f"the query of the url has an option that is unknown or not valid; a "
+            f"{scheme}:// URL takes {names}"
+        )
     if "db" in options:
         options["db"] = int(options["db"])
     if scheme == "rediss":

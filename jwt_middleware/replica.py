@@ -21,12 +21,12 @@ logger = logging.getLogger("jwt_middleware")
 Dates = Sequence[float | None]
 
 FIRST_WAIT_S = 0.1
-"""Before a feed that failed is begun anew; doubled up to `LONGEST_WAIT_S`."""
+"""Seconds before a feed that failed runs again; doubled up to `LONGEST_WAIT_S`."""
 LONGEST_WAIT_S = 0.5
 FIRST_COPY_S = 3.0
-"""The longest wait, in seconds, for the first copy, unless that is known to fail."""
+"""The longest wait, in seconds, for the first copy, unless the feed is failing."""
 LEAST_FIRST_COPY_S = 1.5
-"""The least of that wait: a store that was just made is not believed for a second."""
+"""The least of that wait: a store that was just made is not trusted for a second."""
 SWEEP_S = 1.0
 CLOSE_S = 5.0
 CATCH_UP_S = 5.0
@@ -34,11 +34,11 @@ CATCH_UP_S = 5.0
 
 
 class Stale(Exception):
-    """Marks may be missing that were made longer ago than is allowed."""
+    """The copy may lack marks that were made more than *max_staleness* seconds ago."""
 
 
 class Feed(Protocol):
-    """Brings what is marked elsewhere."""
+    """Reads the marks of a store into a `Replica`."""
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
         """Call `merge` and `confirm` of *replica* until *stop* is set, or raise."""
@@ -46,20 +46,19 @@ class Feed(Protocol):
 
     # A feed may also have
     #     poll(self, replica)
-    # which reads what is new once, in the calling thread, and calls `merge` and
-    # `confirm`, or raises.  It may run beside `run` and beside another `poll`, and
-    # must end within seconds.  A look that finds the copy stale calls it: the thread
-    # of the feed may just have had no turn, if other threads keep the CPU busy.
+    # which reads new marks once, in the calling thread, and calls `merge` and
+    # `confirm`, or raises.  It may run at the same time as `run` and another `poll`,
+    # and must end within seconds.  A look that finds the copy stale calls it: the
+    # thread of the feed may not have run, if other threads keep the CPU busy.
 
 
 class Replica:
-    """A copy of marks, fed by a thread, with a promise on how old it may be.
+    """A copy of marks in memory, which a thread keeps up to date.
 
-    A look is a look into memory.  The thread begins with the first one, in the
-    process that looks.  If nothing was heard for *max_staleness* seconds, a look reads
-    the store itself, if the feed can do that.  If that does not help, it raises
-    `Stale`; with *passes_stale* it answers by what is held, and that is logged.
-    *key_of* hashes a name.
+    A look reads the copy.  The thread starts with the first look of a process.  If the
+    copy is more than *max_staleness* seconds old, a look reads the store itself, if the
+    feed can do that.  If the copy is still too old, the look raises `Stale`, or with
+    *passes_stale* uses the copy and logs that.  *key_of* hashes a name.
     """
 
     def __init__(
@@ -80,22 +79,22 @@ class Replica:
         self._max_staleness = max_staleness
         self._passes_stale = passes_stale
         self.as_of = -math.inf
-        """Up to when all marks are here, by the monotonic clock."""
+        """The copy has all marks that were made before, by the monotonic clock."""
         self._swept_at = -math.inf
         self._is_failing = False
         self._loaded = Latch()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
-        """The thread before, which may not have ended yet."""
-        self._catching_up: tuple[float, Latch] | None = None  # until when, and its end
+        """The thread of an earlier run, which may not have ended yet."""
+        self._catching_up: tuple[float, Latch] | None = None  # its deadline and end
         self._lock = threading.Lock()  # never held while anything waits
         self._watchers = Watchers()
         start_anew_after_fork(self)
 
     @instant
     def look(self, names: Sequence[str]) -> Dates | Awaitable[Dates]:
-        """When each of *names* was marked; only the first one waits, for the copy."""
+        """Return when each of *names* was marked; the first look waits for the copy."""
         asked = self.clock()
         if self._thread is None:
             self._begin()
@@ -106,23 +105,23 @@ class Replica:
         return self._look(names, asked)
 
     def merge(self, key: bytes, at: float, until: float) -> None:
-        """Take a mark over, and tell who watches for it."""
+        """Take over a mark, and call its watchers."""
         now = self.now()
         if self.marks.merge(key, at, until, now):
             self._watchers.call(key)
-        if self._thread is None:  # which would sweep
+        if self._thread is None:  # else `confirm` sweeps
             self.marks.sweep(now)
 
     def merge_all(self, marks: Iterable[Mark]) -> None:
-        """Take many marks over; `tell_all` is to follow."""
+        """Take over many marks.  Call `tell_all` afterwards."""
         self.marks.merge_all(marks, self.now())
 
     def tell_all(self) -> None:
-        """Let all who watch look again."""
+        """Call all watchers."""
         self._watchers.call_all()
 
     def confirm(self, as_of: float) -> None:
-        """Note that all marks made before *as_of* are here, by the monotonic clock."""
+        """Note that the copy has all marks made before *as_of* (monotonic clock)."""
         self.as_of = max(self.as_of, as_of)
         if as_of - self._swept_at >= SWEEP_S:
             self._swept_at = as_of
@@ -135,15 +134,15 @@ class Replica:
     def watch(
         self, names: Sequence[str], call: Callable[[], None]
     ) -> Callable[[], None]:
-        """Have *call* called, by any thread, when one of *names* is marked.
+        """Let any thread call *call* when one of *names* is marked.
 
-        What is returned ends that.  Look once more afterwards: a mark may have come
-        just before.
+        Return a function that ends this.  Look once more afterwards: a mark may have
+        come just before.
         """
         return self._watchers.add([self._key_of(name) for name in names], call)
 
     def close(self) -> None:
-        """Stop the thread; a later look begins anew, with the marks that are held."""
+        """Stop the thread.  A later look starts a new one, and keeps the copy."""
         with self._lock:
             thread, stop = self._thread, self._stop
         stop.set()
@@ -155,12 +154,12 @@ class Replica:
             loaded = self._loaded
             self._forget()
             self._ending = thread
-        loaded.open()  # who waits for this copy begins anew
+        loaded.open()  # a look that waits for this copy starts again
 
     def start_anew(self) -> None:
         self.marks.lock = threading.Lock()
         self._lock, self._ending = threading.Lock(), None
-        self._watchers = Watchers()  # those there were are of the parent's loops
+        self._watchers = Watchers()  # the others belong to loops of the parent
         self._forget()
 
     def _forget(self) -> None:
@@ -182,14 +181,14 @@ class Replica:
             self._thread = thread
         try:
             thread.start()
-        except BaseException:  # the process has too many: the next look tries again
+        except BaseException:  # too many threads: the next look tries again
             with self._lock:
                 if self._thread is thread:
                     self._thread = None
             raise
 
     def _run(self, stop: threading.Event, before: threading.Thread | None) -> None:
-        if before is not None and before.is_alive():  # a feed is run by one at a time
+        if before is not None and before.is_alive():  # one thread at a time runs a feed
             before.join()
         wait = 0.0
         while not stop.is_set():
@@ -198,7 +197,7 @@ class Replica:
                 self._feed.run(self, stop)
             except Exception as error:  # of a library, or of a disk
                 self._fail(error)
-            wait = 0.0 if self.as_of > begun else 2 * wait  # it had worked, or not
+            wait = 0.0 if self.as_of > begun else 2 * wait  # 0 if it had worked
             wait = min(max(wait, FIRST_WAIT_S), LONGEST_WAIT_S)
             stop.wait(wait)
 
@@ -215,18 +214,18 @@ class Replica:
             await loaded.wait(min(seconds, FIRST_COPY_S))
         if loaded is self._loaded:
             return await self._late_look(names, asked)
-        answer = self.look(names)  # it was closed meanwhile
+        answer = self.look(names)  # the replica was closed meanwhile
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _late_look(self, names: Sequence[str], asked: float) -> Dates:
-        """Read the store for this look, unless that is known to fail."""
+        """Read the store for this look if the copy is too old and the feed works."""
         is_late = asked - self.as_of > self._max_staleness
         if is_late and not self._is_failing and hasattr(self._feed, "poll"):
             await self._catch_up()
         return self._look(names, asked)
 
     async def _catch_up(self) -> None:
-        """Have the feed read what is new.  One caller does so, for all who wait."""
+        """Let the feed read new marks.  One caller does so for all that wait."""
         mine = self.clock() + CATCH_UP_S, Latch()
         with self._lock:
             current = self._catching_up = self._catching_up or mine
@@ -247,14 +246,14 @@ class Replica:
             self._fail(error)
 
     def _look(self, names: Sequence[str], asked: float) -> Dates:
-        """Answer by what is held, if it was new enough when the look was *asked*.
+        """Read the copy, if it was new enough when the look was *asked*.
 
-        Not when it is answered: beside busy threads, reading may take longer than that.
+        It need not be new enough now: with busy threads, reading may take that long.
         """
         age = asked - self.as_of
         if age > self._max_staleness:
             if not self._passes_stale:
-                raise Stale(f"the last that was heard is {age:.1f} seconds old")
+                raise Stale(f"the copy of the store is {age:.1f} seconds old")
             logger.warning("passed by marks that are %.1f seconds old", age)
         now, look, key_of = self.now(), self.marks.look, self._key_of
         return [look(key_of(name), now) for name in names]

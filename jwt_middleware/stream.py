@@ -1,4 +1,4 @@
-"""How marks in Redis reach every worker, and come back when Redis has lost them."""
+"""Copy marks from Redis to every worker, and notice when Redis has lost some."""
 
 from __future__ import annotations
 
@@ -18,61 +18,62 @@ from .replica import Replica
 logger = logging.getLogger("jwt_middleware")
 
 BELIEVED_S = 30.0
-"""Seconds in which no worker owes entries, until Redis is believed though nothing can
-be written to it."""
+"""Seconds without a worker that owes entries, after which Redis is trusted even if
+nothing can be written to it."""
 WHOLE_S = 60.0
-"""Seconds between two looks whether Redis has evicted entries."""
+"""Seconds between two checks whether Redis has evicted entries."""
 SOON_S = 0.05
-"""Seconds between two readings, if something other than a new entry is waited for."""
+"""Seconds between two readings, while this worker waits for more than new entries."""
 MOST_POLLS = 20
-"""Readings in a row by one look, each of `READ_AT_ONCE` entries."""
+"""The most readings in a row by one look, each of `READ_AT_ONCE` entries."""
 MOST_OWN = 1000
+"""The most entries of our own that are remembered until they are read."""
 
 
 class Stream:
-    """Copies what is marked in Redis; the feed of a `Replica`.
+    """Copies the marks in Redis; the feed of a `Replica`.
 
-    A copy is complete if Redis was whole when it was made.  If Redis says nothing of
-    that, it may have lost entries, and other workers may still hold them: they have
-    *settle_s* seconds to come back and say so.
+    A copy is complete if Redis was whole when the copy was made.  If Redis is not
+    marked as whole, it may have lost entries that other workers still hold: those
+    workers have *settle_s* seconds to connect again and note that.
     """
 
     def __init__(self, there: RedisMarks, settle_s: float) -> None:
         self._there = there
         self._settle_s = settle_s
         self._last = b""
-        """The entry of the log up to which all is known."""
+        """The last entry of the log that was read."""
         self._own: set[bytes] = set()
-        """Entries that we wrote, and have not read yet."""
+        """Entries that this process has written, and not read yet."""
         self._epoch = b""
         self._is_running = False
         self._is_complete = False
         self._saw_whole = False
-        """In this epoch, at a moment before the last reading."""
+        """Whether an earlier reading in this epoch has found Redis whole."""
         self._unowed_since = math.inf
-        """The first moment in this epoch from which on nobody was seen to owe."""
+        """Since when, in this epoch, every reading has found no worker that owes."""
         self._checked_at = -math.inf
         self._debts = Debts()
         start_anew_after_fork(self)
 
     @property
     def epoch(self) -> bytes:
-        """What Redis must still have to say that a name is new; empty for anything."""
+        """The epoch that Redis must have to call a name new; empty for any epoch."""
         return self._epoch if self._is_running else b""
 
     def wrote(self, entry: bytes) -> None:
         """Note an entry that Redis has acknowledged, and must not lose."""
-        if len(self._own) >= MOST_OWN:  # nobody looks here, so nobody reads
+        if len(self._own) >= MOST_OWN:  # without looks, no thread reads them
             self._own.clear()
         self._own.add(entry)
-        if _order(entry) <= _order(self._last):  # the thread was faster
+        if _order(entry) <= _order(self._last):  # the thread has read it already
             self._own.discard(entry)
 
     def __repr__(self) -> str:
         return "Redis"
 
     def start_anew(self) -> None:
-        self._debts = Debts()  # the parent's are its own to give back
+        self._debts = Debts()  # the parent writes its own entries back
         self._is_running = False
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
@@ -86,14 +87,14 @@ class Stream:
         self._is_running = False
 
     def poll(self, replica: Replica) -> None:
-        """Read what is new, in the thread of a look, and leave the rest as it is."""
+        """Read new entries in the thread of a look, without moving `_last`."""
         last, epoch, asked = self._last, self._epoch, replica.clock()
         if not epoch:  # the first copy is not made yet
             return
         for _ in range(MOST_POLLS):
             news = self._there.read(last, epoch)
             if not news.is_same:
-                raise ConnectionError("Redis has begun anew")
+                raise ConnectionError("Redis has lost entries, or was replaced")
             for _ in self._marks(news.entries, replica):
                 pass
             if len(news.entries) < READ_AT_ONCE:
@@ -109,16 +110,16 @@ class Stream:
         news = self._there.read(self._last, self._epoch, wait_s)
         answered = replica.clock()
         if not news.is_same or (self._saw_whole and not news.is_marked_whole):
-            # At once: new workers do not wait for long before they believe Redis.
+            # At once: new workers wait only briefly before they trust Redis.
             self._debts.owe(self._there, replica, b"")
-            raise ConnectionError("Redis has begun anew")
+            raise ConnectionError("Redis has lost entries, or was replaced")
         self._take(news.entries, replica)
         is_behind = len(news.entries) == READ_AT_ONCE
-        # Whole before this reading: then all that was given back has been read.
+        # If Redis was whole before this reading, all that was written back is read.
         self._is_complete |= self._saw_whole and not is_behind
         self._saw_whole |= news.is_whole
         if self._is_complete and not is_behind:
-            # If nothing came, nothing was there when the server ceased to wait.
+            # If nothing came, there was nothing new when the server stopped waiting.
             was_silent = not news.entries and answered - asked >= wait_s
             replica.confirm(asked + wait_s if was_silent else asked)
         if self._debts.are_owed:
@@ -136,10 +137,10 @@ class Stream:
         return self._there.block_s if is_calm else min(SOON_S, self._there.block_s)
 
     def _settle(self, is_owed: bool, replica: Replica) -> None:
-        """Say that Redis is whole, if nobody has said otherwise for long enough.
+        """Mark Redis as whole, if no worker has owed entries for `settle_s` seconds.
 
-        If that cannot be written, nothing can be noted in Redis: neither what others
-        owe.  Then this worker goes by what is there after `BELIEVED_S` seconds.
+        If Redis cannot be written to, other workers cannot note there that they owe
+        entries.  Then this worker uses what is there after `BELIEVED_S` seconds.
         """
         now = replica.clock()
         if is_owed:
@@ -151,15 +152,15 @@ class Stream:
             return
         try:
             self._there.mark_whole(self._epoch)
-        except Exception:  # of a library: a right or memory is missing
+        except Exception:  # of a library: no permission, or no memory
             if waited < BELIEVED_S:
                 raise
             self._is_complete = True
 
     def _begin(self, replica: Replica) -> bool:
-        """Copy all that stands, unless the log goes on where it was left.
+        """Copy all marks, unless the log goes on after the last entry that was read.
 
-        Return whether it was copied.  What Redis came back without is given back.
+        Return whether the marks were copied.  If Redis has lost some, owe them.
         """
         there = self._there
         epoch = there.epoch(begins=True) or b""
@@ -172,13 +173,13 @@ class Stream:
         goes_on = epoch == self._epoch and news.is_same and is_whole
         if goes_on and all(map(there.has, own)):
             return False
-        if self._epoch and not has_lost:  # it lacks entries, under the same epoch
+        if self._epoch and not has_lost:  # lost in the same epoch
             self._debts.owe(there, replica, epoch)
-        newest = there.newest()  # before the copy: what comes meanwhile is read then
+        newest = there.newest()  # before the copy: later entries are read afterwards
         there.copy_to(lambda marks: self._merge(tuple(marks), replica))
         replica.tell_all()
         self._ensure_sets(replica)
-        # Only now: a copy that was interrupted is made again.
+        # Only now, so that a copy that was interrupted is made again.
         self._last, self._epoch = newest, epoch
         self._saw_whole, self._unowed_since = news.is_whole, math.inf
         self._is_complete |= news.is_whole
@@ -191,10 +192,13 @@ class Stream:
             self._debts.has_read(marks, replica)
 
     def _ensure_sets(self, replica: Replica) -> None:
-        """Raise ConnectionError if sets are gone before their time."""
+        """Raise ConnectionError if Redis has dropped sets too early."""
         self._checked_at = replica.clock()
         if self._there.forget_lost():
-            logger.error("Redis has evicted marks: set its maxmemory-policy noeviction")
+            logger.error(
+                "Redis has evicted entries; write maxmemory-policy noeviction in its "
+                "configuration"
+            )
             raise ConnectionError("Redis has lost entries")
 
     def _take(self, entries: Iterable[Entry], replica: Replica) -> None:
@@ -207,12 +211,12 @@ class Stream:
             self._last = identifier
 
     def _marks(self, entries: Iterable[Entry], replica: Replica) -> Iterator[Mark]:
-        """Merge entries of the log, and return what they hold."""
+        """Merge entries of the log, and yield their marks."""
         for _, fields in entries:
             try:
                 mark = PACKED.unpack(fields[b"mark"])
             except (KeyError, struct.error):
-                logger.error("an entry of the log in Redis is no mark")
+                logger.error("an entry of the log in Redis is not a mark; ignored")
                 continue
             replica.merge(*mark)
             yield mark

@@ -1,8 +1,8 @@
-"""Keep tokens out of what error reporters collect of an exception.
+"""Keep tokens out of the tracebacks that error reporters collect.
 
-Error reporters, such as Sentry, send the local variables of every frame of a traceback
-to a server of theirs, of the causes and contexts as well.  The frames of this package
-hold tokens.
+An error reporter, such as Sentry, sends the local variables of every frame of a
+traceback to its server, those of causes and contexts included.  The frames of this
+package hold tokens.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 PACKAGE = __name__.partition(".")[0]
 MEANT = (AuthError, RuntimeError, ValueError)
-"""What this package raises to say something: nobody needs a frame to understand it.
+"""Errors that this package raises on purpose: their message is enough without frames.
 Any other error is a bug, and keeps its frames."""
 
 
 def drop_frames(error: BaseException) -> None:
-    """Drop the frames of this package from *error*, and from what it came from.
+    """Drop the frames of this package from *error*, its causes and its contexts.
 
-    What this package has caught is dropped as a whole, unless *error* names it as its
-    cause: some exceptions hold the text that could not be read.  Frames and exceptions
-    of the application stay.  Follow it by a bare ``raise``, which then adds no frame of
-    the function that it stands in.
+    A context that this package has caught is dropped as a whole: some exceptions hold
+    the text that could not be read.  A cause, and the frames and exceptions of the
+    application, are kept.  After this call write a bare ``raise``, which adds no frame
+    of the function around it.
     """
     found, seen = [error], set[int]()
     while found:
@@ -47,7 +47,8 @@ def drop_frames(error: BaseException) -> None:
 
 
 def shows_no_token(call: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function that takes a token: what it raises shows no frame of ours."""
+    """Decorate a function that takes a token, so that `MEANT` errors have no frame of
+    this package."""
 
     @functools.wraps(call)
     async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -70,8 +71,8 @@ def shows_no_token(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def _is_caught_here(error: BaseException) -> bool:
-    """Whether a function of this package has caught *error*."""
-    traceback = error.__traceback__  # it begins with the frame that caught it
+    """Return whether a function of this package has caught *error*."""
+    traceback = error.__traceback__  # the first frame is the one that caught it
     return traceback is not None and _is_ours(traceback.tb_frame)
 
 

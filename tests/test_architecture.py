@@ -76,7 +76,15 @@ FLOORS = (
         "set_cookie",
         "discovery",
     },
-    {"caching", "algorithms", "ending", "testing", "marks_seat", "healing", "looks"},
+    {
+        "caching",
+        "algorithms",
+        "ending",
+        "testing",
+        "marks_connection",
+        "healing",
+        "looks",
+    },
     {"jose", "stream", "marks_file"},
     {"keys", "jwks", "keyset", "refresh"},
     {"upkeep", "redis", "sqlite"},
@@ -114,7 +122,7 @@ BELOW_THE_OWNER = {
     "signatures": {"cryptography"},
     "key_material": {"cryptography"},
     "pem": {"cryptography"},
-    "marks_seat": {"sqlite3"},
+    "marks_connection": {"sqlite3"},
     "marks_table": {"sqlite3"},
 }
 """The modules directly below an owner that may import its library as well."""

@@ -244,11 +244,11 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a port in words": (
         lambda: RedisStore("redis://host:port"),
-        "its port is no number from 1 to 65535; write it as redis.example:6379",
+        "its port is not a number from 1 to 65535; write it as redis.example:6379",
     ),
     "a database in words": (
         lambda: RedisStore("redis://host/zero"),
-        "is no number of a database; write /0 or nothing",
+        "is not the number of a database; write /0 or nothing",
     ),
     "an address as keys": (
         lambda: trusted(keys=JWKS),

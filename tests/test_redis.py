@@ -328,7 +328,7 @@ def test_a_worker_with_another_secret_is_refused_since_it_would_find_nothing(
     with pytest.raises(Stale):
         look(wrong, "early")
     assert (
-        "OtherSecret: 'names in Redis have another secret; a new secret needs"
+        "OtherSecret: 'names in Redis are hashed with another secret; give"
         in caplog.text
     )
 
@@ -446,7 +446,7 @@ def test_a_foreign_entry_of_the_log_is_logged_and_skipped(
     theirs.put("a", 1.0, soon())
     eventually(sees(ours, "a"), "the mark behind it arrives")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "no mark" in caplog.text
+    assert "not a mark" in caplog.text
 
 
 # Ways to a server

@@ -329,7 +329,7 @@ def no_database(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (another_program, "another program's"),
+        (another_program, "of another program"),
         (no_database, "not a database"),
         (Path.mkdir, "it is a folder"),
     ],
@@ -646,12 +646,12 @@ child = os.fork()
 if child:
     writing.join(5)
 for each in tuple(stores):
-    for seat in (each._file._reader, each._file._writer):
-        if not seat.lock.acquire(timeout=1):
+    for locked in (each._file._reader, each._file._writer):
+        if not locked.lock.acquire(timeout=1):
             print("in the child:" if not child else "in the parent:", "locked")
             sys.stdout.flush()
             os._exit(0)
-        seat.lock.release()
+        locked.lock.release()
     each.put("a", 1.0, 9e9)
 if not child:
     os._exit(0)

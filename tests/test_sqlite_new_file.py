@@ -102,7 +102,7 @@ def test_a_file_that_is_being_given_to_is_not_believed(
         db.execute("INSERT INTO givers VALUES (x'01', ?, ?)", (now, now))
     with pytest.raises(Stale):
         look(store, "a")
-    with pytest.raises(sqlite3.OperationalError, match="give back"):
+    with pytest.raises(sqlite3.OperationalError, match="writing entries back"):
         store.add("a", 1.0, FAR)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE givers SET seen = seen - 100")
@@ -121,7 +121,7 @@ def test_what_cannot_be_given_back_is_tried_again(
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         end = time.monotonic() + TIMEOUT_S
-        while "cannot be given back" not in caplog.text:
+        while "cannot be written back" not in caplog.text:
             assert time.monotonic() < end
             time.sleep(0.01)
         time.sleep(1.2)
@@ -129,7 +129,7 @@ def test_what_cannot_be_given_back_is_tried_again(
     while look(new, "revoked") == [None]:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert caplog.text.count("cannot be given back") == 1
+    assert caplog.text.count("cannot be written back") == 1
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def test_what_is_written_to_a_file_that_goes_at_once_is_given_to_the_next(
     """The thread that reads has not seen it: it was no file that it knows of."""
     store = opened()
     look(store)
-    with store._file._reader.taken(TIMEOUT_S):
+    with store._file._reader.held(TIMEOUT_S):
         kept = path.with_name("kept")
         path.rename(kept)
         SQLiteStore(path).close()
@@ -265,7 +265,7 @@ def test_a_child_that_has_given_all_back_does_not_say_so_of_its_parent(
     for number in range(10):
         store.put(f"{number}", 1.0, FAR)
     look(store)
-    with store._file._writer.taken(TIMEOUT_S):
+    with store._file._writer.held(TIMEOUT_S):
         delete(path)
         SQLiteStore(path).close()
         eventually(lambda: store._file._debts.are_owed)
@@ -329,20 +329,20 @@ def test_a_look_reads_the_file_if_its_thread_has_no_turn(
 def test_a_lock_of_the_file_is_waited_for_and_not_for_ever(opened: Any) -> None:
     """By asking again: under gevent a plain wait would stop its holder as well."""
     store, released = opened(), threading.Event()
-    seat = store._file._writer
-    seat.take(0)
+    locked = store._file._writer
+    locked.acquire(0)
 
     def release() -> None:
         released.set()
-        seat.lock.release()
+        locked.lock.release()
 
     threading.Timer(0.1, release).start()
     store.put("a", 1.0, FAR)
     assert released.is_set()
-    seat.take(1)
-    with pytest.raises(sqlite3.OperationalError, match="too long"):
-        seat.take(0)
-    seat.lock.release()
+    locked.acquire(1)
+    with pytest.raises(sqlite3.OperationalError, match="another thread has used"):
+        locked.acquire(0)
+    locked.lock.release()
 
 
 # Secrets and modes

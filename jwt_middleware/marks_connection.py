@@ -15,11 +15,11 @@ from .replica import Replica
 NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'marks'"
 NEWER = "SELECT seq, key, at, until FROM marks WHERE seq > ? ORDER BY seq"
 TURN_S = 0.1
-"""Seconds for which a thread waits for a lock at a time."""
+"""Seconds of one try to acquire a lock."""
 
 
-class Seat:
-    """Room for one connection, for the thread that holds the lock."""
+class LockedConnection:
+    """One connection, for the thread that holds the lock."""
 
     def __init__(self, path: Path, fingerprint: bytes) -> None:
         self.lock = threading.Lock()
@@ -27,50 +27,53 @@ class Seat:
         self._fingerprint = fingerprint
         self._connection: Connection | None = None
 
-    def take(self, seconds: float) -> None:
-        """Take the lock.  Raise sqlite3.OperationalError if that takes too long.
+    def acquire(self, seconds: float) -> None:
+        """Acquire the lock.  Raise sqlite3.OperationalError after *seconds*.
 
-        The wait is cut into turns: a lock that was made before gevent has patched the
-        process stops every greenlet while it is waited for, its holder included.
+        The wait has many short tries: if the lock was made before gevent patched the
+        process, waiting for it stops every greenlet, also the one that holds the lock.
         """
         end = time.monotonic() + seconds
         while not self.lock.acquire(timeout=TURN_S):
             if time.monotonic() > end:
-                raise sqlite3.OperationalError("others use the file for too long")
+                raise sqlite3.OperationalError(
+                    f"another thread has used the file for {seconds:g} seconds"
+                )
             time.sleep(ASK_MS / 5000)
 
     @contextmanager
-    def taken(self, seconds: float) -> Iterator[None]:
-        """Hold the lock."""
-        self.take(seconds)
+    def held(self, seconds: float) -> Iterator[None]:
+        """Hold the lock.  Raise like `acquire`."""
+        self.acquire(seconds)
         try:
             yield
         finally:
             self.lock.release()
 
     def connection(self) -> Connection:
-        """The one that is open, unless another file has taken the place of its own."""
+        """Return the connection; a new one if the path has another file by now."""
         if self._connection is None or self._connection.inode != _inode(self._path):
-            self.leave()
+            self.close()
             self._connection = Connection(self._path, self._fingerprint)
         return self._connection
 
     def __del__(self) -> None:
-        self.leave()  # since Python 3.13 says so where a connection is left open
+        self.close()  # Python 3.13 and later warn of a connection that is left open
 
-    def leave(self) -> None:
+    def close(self) -> None:
+        """Close the connection, if it is open."""
         if self._connection is not None:
             self._connection.db.close()  # what was not committed is undone
             self._connection = None
 
 
 class Connection:
-    """A connection, and the very file that it is to."""
+    """A connection, and the identity of its file."""
 
     def __init__(self, path: Path, fingerprint: bytes) -> None:
         self.inode = _inode(path)
         self._fingerprint = fingerprint
-        # Not made anew where it has vanished: what was revoked would be forgotten.
+        # A file that has vanished is not created here: it would lack revocations.
         self.db = sqlite3.connect(
             f"{path.as_uri()}?mode=rw",
             uri=True,
@@ -88,7 +91,7 @@ class Connection:
             raise
 
     def read(self, replica: Replica) -> None:
-        """Give *replica* what was marked since the last time."""
+        """Give *replica* what was marked since the last call."""
         (version,) = self.db.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return
