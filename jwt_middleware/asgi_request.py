@@ -32,9 +32,13 @@ class ScopeRequest(Request):
 
     @property
     def method(self) -> str:
+        return self.sent_method.upper()
+
+    @property
+    def sent_method(self) -> str:
         scope = self._scope
         method: str = "GET" if scope["type"] == "websocket" else scope["method"]
-        return method.upper()
+        return method
 
     @property
     def scheme(self) -> str:

@@ -208,14 +208,14 @@ class Authenticator(Revoking):
             error = explained(error, request, self._sources)
         level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
         if logger.isEnabledFor(level):
-            method, path = shown(request.method), shown(request.path)
+            method, path = shown(request.sent_method), shown(request.path)
             why = f"{error}{self._rules.advice(request, error)}"
             why = why if why.isprintable() else ascii(why)  # it may be an application's
             logger.log(level, "refused %s %s: %s: %s", method, path, error.reason, why)
         reply = reply_to(error, self._schemes, self._realm)
         for divert in self._diverts:
             reply = divert(error, request, reply)
-        return replace(reply, body=b"") if request.method == "HEAD" else reply
+        return replace(reply, body=b"") if request.sent_method == "HEAD" else reply
 
 
 def _ensure_sessions_end(store: Store | None, owners: Iterable[object]) -> None:

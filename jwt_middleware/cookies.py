@@ -66,7 +66,7 @@ class Cookie:
 
     def confirm(self, credentials: Credentials, token: Token, request: Request) -> None:
         ensure_unbound(token)
-        if request.method not in SAFE_METHODS or request.is_websocket:
+        if request.sent_method not in SAFE_METHODS or request.is_websocket:
             self.ensure_own_page(request)
 
     def ensure_own_page(self, request: Request) -> None:

@@ -79,8 +79,8 @@ class Rules:
         """
         if not self._rules:
             return NO_RULES
-        method, path, raw_path = request.method, request.whole_path, request.raw_path
-        roots = request.roots
+        method, path = request.sent_method, request.whole_path
+        raw_path, roots = request.raw_path, request.roots
         length = len(method) + len(path) + len(raw_path)
         if length > LONGEST_REMEMBERED or not self._are_plain:
             return self._found(method, path, raw_path, roots)
@@ -91,7 +91,13 @@ class Rules:
     def _found(
         self, method: str, path: str, raw_path: str = "", roots: Roots = NO_ROOTS
     ) -> Found:
-        rules = match(self._rules, method, path, raw_path, roots, self._folded)
+        upper = method.upper()
+        rules = match(self._rules, upper, path, raw_path, roots, self._folded)
+        if method != upper:
+            # Flask reads "get" as GET, and Starlette as a method that it does not know.
+            other = match(self._rules, method, path, raw_path, roots, self._folded)
+            both = [rule for rule in (*rules, *other) if not rule.admits_anonymous]
+            rules = both or (TOKEN_NEEDED,)
         return Found.of(rules)
 
     def ensure_open(self, routes: Iterable[OpenRoute]) -> None:

@@ -46,6 +46,11 @@ class Request(Protocol):
         ...
 
     @property
+    def sent_method(self) -> str:
+        """The method as it was sent: some applications compare it to the letter."""
+        return self.method
+
+    @property
     def scheme(self) -> str:
         """As the server reports it: ``http``, ``https``, ``ws`` or ``wss``."""
         ...

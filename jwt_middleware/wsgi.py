@@ -107,8 +107,12 @@ class EnvironRequest(Request):
 
     @property
     def method(self) -> str:
+        return self.sent_method.upper()
+
+    @property
+    def sent_method(self) -> str:
         method: str = self._environ["REQUEST_METHOD"]
-        return method.upper()
+        return method
 
     @property
     def scheme(self) -> str:

@@ -93,6 +93,44 @@ def test_a_method_in_another_case_is_the_same_method(method: str) -> None:
     assert flask_status(method.upper(), "/articles/1", rules, **write) == 200
 
 
+@pytest.mark.parametrize("method", ["get", "Get", "head", "gEt"])
+@pytest.mark.parametrize("public", ["public", "optional"])
+def test_a_method_that_is_not_in_capitals_is_open_to_nobody(
+    door: Door, mint: Mint, method: str, public: str
+) -> None:
+    """An application that compares it to the letter takes it for no GET, and writes."""
+    opened: dict[str, Any] = {public: True}
+    rules = (Rule("/notes", **opened), WRITE, Rule("/articles/*", **opened))
+    own = door.behind(authenticator(rules=rules))
+    for path in ("/notes", "/articles/1"):
+        assert own.request(method.upper(), path).status == 200
+        assert own.request(method, path).status == 401
+        assert own.request(method, path, bearer=mint()).status == 200
+
+
+@pytest.mark.parametrize("method", ["post", "Post"])
+def test_a_method_has_to_satisfy_the_rules_of_both_its_readings(
+    door: Door, mint: Mint, method: str
+) -> None:
+    """In capitals, and as one that no rule names."""
+    last = Rule("/*", scopes=("admin",))
+    own = door.behind(authenticator(rules=(WRITE, last)))
+    for scope, status in (("write", 403), ("admin", 403), ("write admin", 200)):
+        answer = own.request(method, "/articles/1", bearer=mint(scope=scope))
+        assert answer.status == status, scope
+
+
+@pytest.mark.parametrize("method", ["get", "query", "Options"])
+def test_a_method_that_is_not_in_capitals_is_not_safe_with_a_cookie(
+    door: Door, mint: Mint, method: str
+) -> None:
+    own = door.behind(authenticator(sources=(Cookie(),)))
+    sent: dict[str, Any] = {"cookies": [("__Host-access", mint())]}
+    sent["headers"] = [("Sec-Fetch-Site", "cross-site")]
+    assert own.request(method.upper(), **sent).status == 200
+    assert own.request(method, **sent).status == 403
+
+
 @pytest.mark.parametrize("path", ["/admin", "/admin/"])
 @pytest.mark.parametrize("rule", [ADMIN, BELOW_ADMIN])
 @pytest.mark.parametrize("last", [(), (PUBLIC,), (READ,)])
