@@ -68,13 +68,13 @@ class JWTMiddleware:
             parts = self.app(environ, start)
         except AuthError as error:
             try:
-                return self._refuse(method, path, environ, start_response, error)
+                return self._refuse(method, path, environ, start, error)
             except AuthError:  # the server raises it again: PEP 3333
                 drop_frames(error)
                 raise
         if isinstance(parts, (list, tuple)) or _is_of_server(parts, environ):
             return parts
-        refuse = partial(self._refuse, method, path, environ, start_response)
+        refuse = partial(self._refuse, method, path, environ, start)
         return Parts(parts, refuse)
 
     @shows_no_token

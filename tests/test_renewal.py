@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,6 +17,7 @@ import pytest
 
 from jwt_middleware import Key, MemoryStore, Rule
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.errors import InsufficientScope
 from jwt_middleware.redis import RedisStore
 from jwt_middleware.request import Request
 from jwt_middleware.session_cookies import SessionCookies
@@ -825,6 +826,41 @@ def test_an_answer_may_begin_anew(wsgi_site: Site) -> None:
     assert wsgi_site.door.get(cookies=found[1]).status == 200
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_refusal_in_the_place_of_an_answer_brings_its_cookies(
+    wsgi_site: Site, is_late: bool
+) -> None:
+    """The refresh token before them is used up."""
+    _, jar = expired(wsgi_site)
+
+    def refusing(start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        raise InsufficientScope("lacks pay", scopes=("pay",))
+        yield b""
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        parts = refusing(start_response)
+        return parts if is_late else list(parts)
+
+    _, (status, headers, _) = open_wsgi(wsgi_site, app, jar)
+    assert status == "403 Forbidden"
+    newer = jar_of(value for name, value in headers if name == "Set-Cookie")
+    wsgi_site.wall.now += 11
+    assert wsgi_site.door.get(cookies=newer).status == 200
+    assert [name for name, _ in headers].count("Cache-Control") == 1
+
+
+def test_a_refusal_before_an_answer_uses_nothing_up(wsgi_site: Site) -> None:
+    pair, jar = expired(wsgi_site)
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        raise InsufficientScope("lacks pay", scopes=("pay",))
+
+    ((_, headers, _),) = open_wsgi(wsgi_site, app, jar)
+    assert "Set-Cookie" not in dict(headers)
+    assert wsgi_site.still_refreshes(pair)
+
+
 def test_exc_info_of_a_first_answer_goes_through(wsgi_site: Site) -> None:
     pair, jar = expired(wsgi_site)
 
@@ -1002,7 +1038,7 @@ def test_what_to_write_is_told(door: Door) -> None:
     for issuer in ({}, {"store": None, "reuse_leeway": 10}, {"reuse_leeway": 0}):
         with pytest.raises(
             ValueError,
-            match=r"needs a TokenIssuer\(\.\.\., store=store, reuse_leeway=10\)",
+            match=r"write TokenIssuer\(\.\.\., store=store, reuse_leeway=10\)",
         ):
             Site(door, transparent=True, issuer=issuer)
     assert isinstance(
