@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from .errors import MultipleCredentials
 from .issuer import TokenIssuer
 from .matching import OpenRoute
+
+MOST_ENDED = 16
+"""Cookies by which one request ends sessions: each costs a check of a signature."""
+
+
+def ensure_few(values: Collection[str]) -> Collection[str]:
+    """Return *values* of cookies.  Raise MultipleCredentials if they are too many."""
+    if len(values) > MOST_ENDED:
+        raise MultipleCredentials(
+            f"{len(values)} cookies of sessions, expected {MOST_ENDED} at most"
+        )
+    return values
 
 
 def open_routes(

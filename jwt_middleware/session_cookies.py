@@ -27,7 +27,7 @@ from .pair import TokenPair
 from .plain_http import warn_of_dropped_cookies
 from .renewal import SessionRenewal
 from .request import Request
-from .session_checks import open_routes, read_issuer
+from .session_checks import ensure_few, open_routes, read_issuer
 from .set_cookie import SetCookie
 from .store import Store
 from .token import Token
@@ -183,7 +183,8 @@ class SessionCookies:
         """End the session that the cookies of *request* are of, if there is one.
 
         Also by a token that was used or has expired.  Raises CrossOrigin for another
-        site's page, and RevocationsUnavailable.  In a coroutine, await `aend`.
+        site's page, MultipleCredentials if there are more than 16 such cookies, and
+        RevocationsUnavailable.  In a coroutine, await `aend`.
         """
         run(self.aend(request))
 
@@ -191,8 +192,8 @@ class SessionCookies:
     async def aend(self, request: Request) -> None:
         """End the session that the cookies of *request* are of, like `end`."""
         self.ensure_own_page(request)
-        values = self._values(self._refresh, request)
-        for text in values | self._values(self._access, request):
+        cookies = (self._refresh, self._access)
+        for text in ensure_few({v for c in cookies for v in self._values(c, request)}):
             with suppress(InvalidGrant):  # a sibling domain may have set it
                 await self._issuer.aend_session_by(text)
 

@@ -36,6 +36,7 @@ from jwt_middleware.errors import (
 )
 from jwt_middleware.jose import sign_compact
 from jwt_middleware.request import Request
+from jwt_middleware.session_checks import MOST_ENDED
 
 from .asgi_checker import StrictASGI
 from .conftest import NOW
@@ -999,6 +1000,28 @@ def test_either_cookie_ends_the_session(door: Door, gone: str) -> None:
     assert not site.accepts(pair)
     with pytest.raises(InvalidGrant):
         site.issuer.refresh(pair.refresh_token or "")
+
+
+def test_a_stranger_has_few_signatures_checked_by_one_logout(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Cookie header has room for hundreds of tokens."""
+    site, checked = Site(door), list[str]()
+    pair, jar = site.log_in()
+    end = site.issuer.aend_session_by
+
+    async def counting(text: str) -> None:
+        checked.append(text)
+        await end(text)
+
+    monkeypatch.setattr(site.issuer, "aend_session_by", counting)
+    planted = [(REFRESH, f"a.b.{number}") for number in range(MOST_ENDED - len(jar))]
+    with pytest.raises(MultipleCredentials):
+        site.cookies.end(request_of(door, cookies=[*planted, *jar, (ACCESS, "x")]))
+    assert not checked
+    site.cookies.end(request_of(door, cookies=[*planted, *jar]))
+    assert len(checked) == MOST_ENDED
+    assert not site.accepts(pair)
 
 
 def test_what_can_be_ended_is_looked_up(door: Door) -> None:
