@@ -14,6 +14,9 @@ logger = logging.getLogger("jwt_middleware")
 
 AGAIN_S = 1.0
 """Seconds between two checks: a server may start its workers one after the other."""
+LONGEST_S = 3600.0
+"""The longest time between two checks.  Each reads a file for every process of the
+machine, which takes 0.1 seconds for a few thousand, perhaps of an event loop."""
 SERVERS = ("uvicorn", "granian", "hypercorn")
 """Servers whose workers are started by `multiprocessing`."""
 
@@ -28,14 +31,16 @@ class SeveralWorkersWarning:
     def __init__(self, text: str) -> None:
         self._text = text
         self._next = 0.0
+        self._wait_s = AGAIN_S
         self._has_warned = False
 
     def check(self) -> None:
-        """Check for other workers, at most once in `AGAIN_S` seconds."""
+        """Check for other workers: after `AGAIN_S` seconds, and ever less often."""
         now = time.monotonic()
         if self._has_warned or now < self._next:
             return
-        self._next = now + AGAIN_S
+        self._next = now + self._wait_s
+        self._wait_s = min(2 * self._wait_s, LONGEST_S)
         if is_one_of_several():
             self._has_warned = True
             logger.warning(self._text)

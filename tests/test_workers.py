@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -152,9 +153,31 @@ def test_it_is_said_once_and_asked_once_a_second(
     warning.check()
     assert caplog.text == ""
     for _ in range(3):
-        now[0] += workers.AGAIN_S
+        now[0] += workers.LONGEST_S
         warning.check()
     assert caplog.text.count("there are several workers") == 1
+
+
+def test_a_worker_that_is_alone_looks_for_others_ever_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There may be thousands of processes, and each is looked at."""
+    now, looks = [100.0], list[float]()
+    monkeypatch.setattr("jwt_middleware.workers.time.monotonic", lambda: now[0])
+
+    def look() -> bool:
+        looks.append(now[0])
+        return False
+
+    monkeypatch.setattr(workers, "is_one_of_several", look)
+    warning = SeveralWorkersWarning("there are several workers")
+    for _ in range(8 * 3600):
+        warning.check()
+        now[0] += 1.0
+    pauses = [after - before for before, after in pairwise(looks)]
+    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == workers.LONGEST_S
+    assert len(looks) < 30
 
 
 def test_where_there_is_no_proc_nothing_is_known(
