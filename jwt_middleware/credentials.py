@@ -151,7 +151,9 @@ def after_scheme(value: str, scheme: str) -> str | None:
         if re.search(rf",[ \t]*{re.escape(scheme)}[ \t]", value, re.IGNORECASE):
             raise MultipleCredentials("two schemes in one header")
         return None
-    raise InvalidRequest(f"not '{scheme} <token>'")
+    rest = value[len(scheme) :]
+    fault = "nothing" if not rest else "a colon" if rest[0] == ":" else "no blank"
+    raise InvalidRequest(f"{fault} follows the scheme; write '{scheme} <token>'")
 
 
 def explained(

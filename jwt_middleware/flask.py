@@ -95,7 +95,9 @@ def require_token() -> Token:
     """Return the token of the request.  Raise NoCredentials if there is none."""
     token = current_token()
     if token is None:
-        raise NoCredentials("no credentials")
+        error = NoCredentials("no credentials")
+        _check_init_app(error)
+        raise error
     return token
 
 

@@ -32,11 +32,11 @@ def read_refresh_request(content_type: str, body: bytes) -> RefreshRequest:
     UnsupportedGrantType for any other grant.
     """
     if content_type.partition(";")[0].strip().lower() != FORM:
-        raise InvalidTokenRequest(f"Content-Type is {shown(content_type)}")
+        raise InvalidTokenRequest(f"Content-Type is {shown(content_type)}; send {FORM}")
     fields = _read_form(body)
     grant_type = fields.get("grant_type")
     if grant_type is None:
-        raise InvalidTokenRequest("no grant_type")
+        raise InvalidTokenRequest("no grant_type; send grant_type=refresh_token")
     if grant_type != "refresh_token":
         raise UnsupportedGrantType(f"grant_type is {shown(grant_type)}")
     if "refresh_token" not in fields:

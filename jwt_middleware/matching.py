@@ -27,6 +27,13 @@ REMEMBERED = 1024
 """Requests whose rules are cached; made-up paths can evict others, and no more."""
 LONGEST_REMEMBERED = 300
 """The most characters of method and paths together for which rules are cached."""
+PREFLIGHT = "access-control-request-method"
+"""The header by which a browser marks a CORS preflight request."""
+CORS_ADVICE = (
+    "; a CORS preflight never has a token: put CORS outside of JWTMiddleware, or write "
+    "Rule('/*', methods=('OPTIONS',), public=True)"
+)
+"""What the log adds to a preflight that is refused."""
 NO_PATH = "/ "
 """The path that a catch-all route of Quart gets if the path lacks the root."""
 SEVERAL_READINGS = re.compile(r"[?#]|[^\x00-\x7F]")
@@ -133,12 +140,14 @@ class Rules:
         )
 
     def advice(self, request: Request, error: AuthError) -> str:
-        """Return which rule to write if only the method of *request* is not public.
+        """Return what to write if only the method of *request* has it refused.
 
         Return an empty string in all other cases.
         """
         if not isinstance(error, NoCredentials) or request.method in PUBLIC_METHODS:
             return ""
+        if request.method == "OPTIONS" and request.header(PREFLIGHT):
+            return CORS_ADVICE
         plain = below_root(request.whole_path, request.roots) or "/"
         position = _position(self._rules, PUBLIC_METHODS[0], plain)
         if position is None:

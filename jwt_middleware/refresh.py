@@ -17,7 +17,7 @@ from typing import Any
 
 from .compact import MAX_LENGTH, base64url_encode, read_json_object, write_json
 from .errors import InvalidGrant, InvalidToken, TokenExpired, TokenNotYetValid
-from .jose import Key, sign_compact, verify_compact
+from .jose import Key, read_jws, sign_compact, verify_compact
 from .policy import REFRESH_TYPE, Policy
 
 TYPE = REFRESH_TYPE
@@ -118,7 +118,8 @@ class RefreshTokens:
             with suppress(TokenExpired, TokenNotYetValid):
                 self._policy.check(header, claims, now)
         except InvalidToken as error:
-            raise InvalidGrant(f"{error.reason}: {error}") from error
+            why = f"{error.reason}: {error}{_advice(text)}"
+            raise InvalidGrant(why) from error
         if claims.get("audience") != self._audience:
             raise InvalidGrant("it is for another audience")
         return Grant(
@@ -153,6 +154,14 @@ class RefreshTokens:
             generation=grant.generation + 1,
             window_started_at=ceil(used_at) if is_first else grant.window_started_at,
         )
+
+
+def _advice(text: str) -> str:
+    """Return what to send if *text* says that it is another kind of token."""
+    with suppress(InvalidToken):
+        if read_jws(text).header.get("typ") != TYPE:
+            return "; this is no refresh token of this issuer; send the refresh token"
+    return ""
 
 
 def _derived(key: Key) -> Key:

@@ -31,7 +31,16 @@ from jwt_middleware import (
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.asgi import ScopeRequest
 from jwt_middleware.challenge import Challenge
-from jwt_middleware.errors import InsufficientScope, StepUpRequired
+from jwt_middleware.errors import (
+    InsufficientScope,
+    InvalidGrant,
+    InvalidTokenRequest,
+    MalformedToken,
+    NoCredentials,
+    StepUpRequired,
+)
+from jwt_middleware.flask import require_token
+from jwt_middleware.grants import FORM, read_refresh_request
 from jwt_middleware.redis import RedisStore
 from jwt_middleware.sqlite import SQLiteStore
 from jwt_middleware.wsgi import EnvironRequest
@@ -48,6 +57,9 @@ from .test_inner_errors import asgi_answer, wsgi_answer
         ("Bearer Bearer {}", "the scheme stands twice"),
         ('Bearer "{}"', "the token is in quotes"),
         ("Bearer {} x", "a blank in the token"),
+        ("Bearer: {}", "a colon follows the scheme; write 'Bearer <token>'"),
+        ("Bearer\t{}", "no blank follows the scheme; write 'Bearer <token>'"),
+        ("bearer", "nothing follows the scheme; write 'Bearer <token>'"),
         ("Bearer {}!", "a character that no token has"),
     ],
 )
@@ -529,3 +541,68 @@ def test_a_refresh_without_its_cookie_speaks_of_the_cookie(
         assert sent[0]["status"] == 401
         assert sent[1]["body"] == body
     assert caplog.text.count("no cookie __Secure-refresh; browsers send it below") == 2
+
+
+def test_a_preflight_is_told_from_a_request_without_a_token(
+    door: Door, caplog: Any
+) -> None:
+    wanted = [("Access-Control-Request-Method", "PUT"), ("Origin", "https://b.example")]
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        assert door.request("OPTIONS", headers=wanted).status == 401
+        assert "a CORS preflight never has a token: put CORS outside" in caplog.text
+        caplog.clear()
+        assert door.request("OPTIONS").status == 401
+        assert door.request("PUT", headers=wanted).status == 401
+    assert "preflight" not in caplog.text
+
+
+def test_an_access_token_that_is_sent_as_refresh_token() -> None:
+    issuer = issuing(store=MemoryStore(clock), now=clock)
+    access = issuer.issue("alice").access_token
+    with pytest.raises(
+        InvalidGrant, match=r"no refresh token .*; send the refresh token"
+    ):
+        issuer.refresh(access)
+    other = issuing(store=MemoryStore(clock), now=clock, key=Key.generate())
+    for text in (str(other.issue("alice").refresh_token), "a.b.c"):
+        with pytest.raises(InvalidGrant) as refused:
+            issuer.refresh(text)
+        assert "send the refresh token" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "told"),
+    [
+        ("application/json", b"{}", f"is 'application/json'; send {FORM}"),
+        (FORM, b"refresh_token=a.b.c", "no grant_type; send grant_type=refresh_token"),
+    ],
+)
+def test_a_token_request_that_is_badly_written(
+    content_type: str, body: bytes, told: str
+) -> None:
+    with pytest.raises(InvalidTokenRequest, match=told):
+        read_refresh_request(content_type, body)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("Bearer {}", "begins with 'Bearer '; give the token alone"),
+        (None, "give a str"),
+    ],
+)
+def test_a_text_that_is_not_the_token_alone(
+    mint: Mint, template: str | None, told: str
+) -> None:
+    text: Any = None if template is None else template.format(mint())
+    with pytest.raises(MalformedToken, match=told):
+        authenticator().authenticate(text)
+
+
+def test_a_flask_view_that_needs_a_token_asks_for_the_middleware() -> None:
+    """Without the middleware it would seem that the client has sent no token."""
+    bare = Flask("bare")
+    bare.config["PROPAGATE_EXCEPTIONS"] = True
+    bare.add_url_rule("/", view_func=lambda: str(require_token().subject))
+    with pytest.raises(NoCredentials, match=r"write jwt_middleware\.flask\.init_app"):
+        bare.test_client().get("/")
