@@ -43,16 +43,16 @@ class JWTMiddleware:
     >>> app = Starlette(middleware=[Middleware(JWTMiddleware, auth=auth)])
 
     The app finds the `Token`, or None, in ``scope["jwt_middleware.token"]``.
-    ``scope["user"]`` and ``scope["auth"]`` are what Starlette expects of them.  All
-    three are written into the scope that the middleware was given, so that an outer
+    ``scope["user"]`` and ``scope["auth"]`` have the form that Starlette expects.  The
+    middleware writes all three into the scope that the server gave it, so that an outer
     middleware, such as an access log, can read them afterwards.
 
-    An `AuthError` that *app* raises before its answer has begun is answered as one
-    of the middleware's own.
+    If *app* raises an `AuthError` before its response has begun, the middleware answers
+    it like an error of its own.
 
-    A WebSocket is closed (1008) when its token expires or is revoked; with
-    *end_responses*, a response that still goes on and has no length is ended then as
-    well: a stream of events as if it were over, any other with an error for its client.
+    A WebSocket is closed (1008) when its token expires or is revoked.  With
+    *end_responses*, an incomplete response without ``Content-Length`` then ends as
+    well: a stream of events is completed, and any other response is cut off.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class JWTMiddleware:
         ensure_authenticator(auth, app)
         if not can_take(app, 3):
             raise ValueError(
-                "app is no ASGI application, which takes scope, receive and send; for "
-                "a WSGI application write jwt_middleware.wsgi.JWTMiddleware(app, auth)"
+                "app is not an ASGI application, which takes scope, receive and send; "
+                "for a WSGI application write "
+                "jwt_middleware.wsgi.JWTMiddleware(app, auth)"
             )
         self.app = app
         self.auth = auth
@@ -101,7 +102,7 @@ class JWTMiddleware:
             await send_reply(reply, scope, receive_connect, send)
 
     def _app_for(self, decision: Pass, kind: str) -> ASGIApp:
-        """Return the application, with what is left to do around it."""
+        """Return the application, wrapped to complete and to end its answers."""
         app = self.app
         if decision.completion is not None:
             app = completing(decision.completion, app)
@@ -174,9 +175,9 @@ class Answer:
 
 
 def remembering_connect(receive: Receive) -> tuple[Receive, Receive]:
-    """Return *receive* twice: for an application, and for who answers in its place.
+    """Return *receive* for an application, and *receive* for a reply in its place.
 
-    The latter is given the ``websocket.connect`` that the application may have taken.
+    The second returns the ``websocket.connect`` that the application may have taken.
     """
     taken: list[Message] = []
 

@@ -15,12 +15,12 @@ Divert = Callable[[AuthError, Request, Reply], Reply]
 
 
 class Completion(Protocol):
-    """What is left to do when the answer begins."""
+    """Adds headers when the answer of the application begins."""
 
     async def complete(
         self, status: int, headers: Sequence[tuple[str, str]]
     ) -> Sequence[tuple[str, str]]:
-        """Return the headers of the answer, with what is added to *headers*."""
+        """Return *headers* and those that are added."""
         ...
 
 

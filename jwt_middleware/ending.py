@@ -1,4 +1,4 @@
-"""What is open ends when its token does."""
+"""Close WebSockets and end responses when their token expires or is revoked."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .token import Token
 logger = logging.getLogger("jwt_middleware")
 
 LATEST_S = 30.0
-"""Until the next look at the wall clock, which may be put forward."""
+"""The most seconds between two checks: the wall clock may be put forward."""
 AGAIN_S = 1.0
-"""Until the next question, where nobody can say whether the token was revoked."""
+"""Seconds until the next check, if the store could not be asked."""
 PART_S = 1.0
-"""For which an application that has returned is held until goodbye was said."""
+"""Seconds for which an application that has returned waits for the last message."""
 CLOSE_S = 5.0
-"""For saying goodbye to a client that does not read."""
+"""Seconds to send the last message to a client that does not read."""
 
 CLOSE: dict[str, Any] = {"type": "websocket.close", "code": 1008}
 LAST_PART: dict[str, Any] = {
@@ -55,15 +55,15 @@ class Judge(Protocol):
 
 
 class TokenEnded(ConnectionResetError):
-    """ASGI: what is sent after the end of a connection raises an OSError."""
+    """The token has ended.  In ASGI, a send after a disconnect raises an OSError."""
 
 
 class Ending:
-    """A WebSocket, or a response that goes on, of which the token may end.
+    """A WebSocket or an incomplete response, whose token may end.
 
-    Nothing of it is polled: the store calls when one of the token's handles is marked,
-    and a timer when it expires.  Messages pass as they come, in the task that asks
-    for them; when the token ends, the application is told that the client has gone.
+    The store calls if the token, its session or its subject is marked, and a timer when
+    the token expires; there is no polling.  Messages pass unchanged, in the task that
+    asks for them.  When the token ends, the application receives a disconnect message.
 
     A WebSocket and a stream of events are closed at once.  Any other response is cut
     off when the application returns, so that its client sees an error.
@@ -88,7 +88,7 @@ class Ending:
         self._is_websocket = scope["type"] == "websocket"
         self._goodbye = CLOSE if self._is_websocket else None
         self._is_open = self._is_websocket
-        """Whether there is something that the client has to be told the end of."""
+        """Whether the WebSocket or the response is not complete yet."""
 
     async def run(self, app: App, scope: Scope) -> None:
         """Call *app*, and let it go on for as long as the token holds."""
@@ -132,7 +132,10 @@ class Ending:
             await self._send(message)
 
     def _is_open_after(self, message: Message) -> bool:
-        """Only what has no length goes on; the rest is over soon, and told whole."""
+        """Return whether *message* leaves a WebSocket or a response incomplete.
+
+        A response with a length counts as complete, since it ends soon.
+        """
         kind = message["type"]
         if kind == "http.response.start":
             pairs = message.get("headers", ())
@@ -156,7 +159,7 @@ class Ending:
             self._ended = error
             await self._end(error)
         else:
-            if mine == self._checks:  # else the answer is older than a question
+            if mine == self._checks:  # else a later check has begun
                 left = self._judge.seconds_left(self._token)
                 self._come_back(min(left, LATEST_S))
 
@@ -166,7 +169,7 @@ class Ending:
             self._call_off = self._loop.spawn_after(max(seconds, 0), self._check)
 
     async def _end(self, error: AuthError) -> None:
-        """Tell the application, and then the client, if that still listens."""
+        """Tell the application, and then the client if the connection is open."""
         if not self._is_open or self._is_ending:
             return
         self._is_ending = True
@@ -190,7 +193,7 @@ class Ending:
 
 
 def _is_of_the_end(error: BaseException) -> bool:
-    """Whether *error* says only that the token has ended, in the way of a framework."""
+    """Return whether *error* only says that the token has ended."""
     if isinstance(error, BaseExceptionGroup):  # of a task group
         return all(map(_is_of_the_end, error.exceptions))
     is_starlettes = type(error).__name__ == "ClientDisconnect"

@@ -1,4 +1,4 @@
-"""What the tokens of an issuer show of the time, if our own clock is behind."""
+"""Notice by the ``iat`` of tokens that our own clock is behind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 logger = logging.getLogger("jwt_middleware")
 
 MOST_BEHIND_S = 3600
-"""Seconds by which a clock may be behind what issuers write.  Dates further ahead are
-taken for an issuer's mistake: a mark then would keep its subject out for as long."""
+"""Seconds by which our clock may be behind the ``iat`` of a token.  A later ``iat`` is
+taken for a mistake of the issuer: a mark of that date would refuse later logins."""
 
 
 class IssueDates:

@@ -1,4 +1,4 @@
-"""What is given as the keys of an issuer, read once, at construction."""
+"""Read the keys that an issuer is given, once, at construction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def read_keys(keys: Keys | None, issuer: str, algorithms: tuple[str, ...]) -> Ke
         return _discovered(issuer, algorithms)
     if isinstance(keys, (str, bytes, Key)):
         raise ValueError(
-            f"{type(keys).__name__} is no set of keys; write keys=[Key.from_pem(...)], "
+            f"{type(keys).__name__} is not a set of keys; write "
+            "keys=[Key.from_pem(...)], "
             "keys=[Key.from_secret(...)], keys=[key], or keys=RemoteKeys(address) for "
             "keys at an address"
         )

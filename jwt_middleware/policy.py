@@ -53,8 +53,8 @@ class Policy:
         """
         _check_strings(claims)
         _check_type(header, claims, self.types)
-        # Whose it is and for whom comes before the dates: who looks past those, to
-        # revoke a token or to log out, must not look past these.
+        # Issuer and audience are checked before the dates: a revocation or a logout
+        # ignores errors of the dates, and must not ignore these.
         if claims.get("iss") != self.issuer:
             raise UnknownIssuer(
                 f"iss is {shown(claims.get('iss'))}, expected {shown(self.issuer)}"

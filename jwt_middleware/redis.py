@@ -23,7 +23,7 @@ from .stream import Stream
 
 CONNECT_S = 1.0
 SETTLE_S = 1.0
-"""Seconds in which workers that hold entries come back to a Redis that is empty.
+"""Seconds in which workers that hold entries connect again to a Redis that is empty.
 
 Twice `replica.LONGEST_WAIT_S`, since they try again as often as that.
 """
@@ -42,19 +42,20 @@ class RedisStore:
     - *url*: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password;
       ``redis+sentinel://host:26379,host:26379/service/0``; and
       ``redis+cluster://host:6379``; each with TLS as ``rediss+...``.
-    - *max_staleness*: seconds for which a worker may have heard nothing.
-    - *on_stale*: ``"deny"`` answers 503 then; ``"allow"`` goes by the marks that are
-      held, and logs it.
+    - *max_staleness*: seconds for which Redis may be silent.
+    - *on_stale*: after that, ``"deny"`` answers 503; ``"allow"`` uses the copy as it
+      is, and logs that.
     - *prefix*: of all keys.
     - *replicas*: how many must have a mark before `put` returns (``WAIT``); else it
       raises, though the mark may stand.
     - *secret*: at least 32 random octets that names are hashed with, the same in all
-      workers; without it, whoever reads Redis can find out which of the names that he
-      knows are there.  A worker with another secret is answered by an error, and its
-      requests by 503; a new secret needs a new *prefix*.
+      workers.  Without it, anyone who can read Redis can find out which of the names
+      that they know are there.  A worker with another secret gets an error from Redis,
+      and answers 503; a new secret needs a new *prefix*.
 
-    Each process holds a copy in memory, fed by a thread, so that a request asks
-    nobody.  Nothing is retried in silence: `add` and `put` raise within seconds.
+    Each process holds a copy in memory, which a thread keeps up to date, so that a
+    request does not wait for Redis.  `add` and `put` raise within seconds; they do not
+    try again.
 
     Raises ValueError for a URL that cannot be meant; connects when it is needed.
     """

@@ -1,12 +1,12 @@
-"""How marks lie in Redis.
+"""Read and write marks in Redis.
 
-A mark that is put stands in three places, written by one script: under a key of its
-own, for `add`; in the set of the hour in which it ends, for workers that begin; and
-at the end of a log, for those that run.  A mark that is added stands under its key
-alone: who adds wants to be the only one, and nobody else looks for it.
+`put` writes a mark to three places, in one script: under a key of its own, for `add`;
+in the set of the hour in which the mark ends, for workers that start; and at the end of
+a log, for workers that run.  `add` writes a mark only under its key: it decides between
+callers, and no other worker looks the mark up.
 
-Redis may lose all or some of it.  An epoch, a random value, changes whenever it does.
-The index of the sets has a member ``whole:EPOCH`` once nothing more is given back.
+Redis may lose all or some of this.  An epoch, a random value, changes whenever it does.
+The index of the sets has a member ``whole:EPOCH`` once no worker owes entries.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from .redis_scripts import ADD, FORGET_LOST, PUT
 
 ANSWER_S = 1.0
 SILENCE_S = 1.5
-"""Beyond the time for which a reader asked to be kept waiting."""
+"""Seconds to wait for an answer, beyond the time for which a reader asked to wait."""
 WAIT_MS = 500
 READ_AT_ONCE = 2000
 OWED_S = 30
-"""Seconds until a worker that died no longer counts as one that gives entries back."""
+"""Seconds after which a worker that died no longer counts as owing entries."""
 
 
 class RedisMarks:
     """Marks in Redis, under keys with one *prefix*, all in one slot of a cluster.
 
-    *connect* makes a client whose answers may take so many seconds.  *secret* is what
-    names are hashed with; if Redis has names with another one, OtherSecret is raised.
-    What is not the answer that was asked for raises ConnectionError.
+    *connect* makes a client that waits for an answer for a given number of seconds.
+    Names are hashed with *secret*; if Redis has names with another secret, raise
+    OtherSecret.  If Redis gives an unexpected answer, raise ConnectionError.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RedisMarks:
         return self._client(ANSWER_S)
 
     def _client(self, answer_s: float) -> Any:
-        """Without a lock: the client of a cluster connects as it is made."""
+        """Return a client, without a lock: making one for a cluster connects."""
         if answer_s in (clients := self._clients):
             return clients[answer_s]
         made = self._connect(answer_s)  # of two threads, the client of one remains
@@ -98,7 +98,7 @@ class RedisMarks:
     def add(
         self, key: bytes, at: float, until: float, now: float, epoch: bytes = b""
     ) -> tuple[float, float] | None:
-        """Mark *key* if it is not; else return the date and end that stand.
+        """Mark *key* unless it is marked; else return the date and end of its mark.
 
         Raise ConnectionError if Redis has lost entries, or has another *epoch*.
         """
@@ -114,8 +114,10 @@ class RedisMarks:
         return float(date), float(end)
 
     def put(self, marks: Iterable[Mark], replicas: int = 0) -> tuple[bytes, int]:
-        """Mark several at once.  Return the last entry of the log, and how many
-        replicas have it, which is waited for."""
+        """Write several marks at once, and wait for *replicas*.
+
+        Return the last entry of the log, and how many replicas have it.
+        """
         keys = [self._sets, self._log, self._epoch]
         arguments: list[Any] = [self._fingerprint]
         for key, at, until in marks:
@@ -135,7 +137,7 @@ class RedisMarks:
         return expect(entry, ENTRY), int(reached)
 
     def set_of(self, until: float) -> tuple[bytes, int]:
-        """Where a mark with this end lies, and when Redis may forget that."""
+        """Return the set for a mark with this end, and when Redis may drop the set."""
         return self._prefix + b"set:%d" % hour(until), forgotten(until)
 
     def epoch(self, *, begins: bool = False) -> bytes | None:
@@ -152,10 +154,11 @@ class RedisMarks:
         return expect(epoch)
 
     def read(self, after: bytes, epoch: bytes, wait_s: float = 0) -> News:
-        """Return what is new in the log, after *wait_s* seconds if nothing is.
+        """Return the new entries of the log; wait *wait_s* seconds if there are none.
 
-        All is asked at once, since a server may be far away; the rest holds after the
-        log was read.  A replica, which may be behind, makes redis-py raise an error.
+        All questions go in one request, since a server may be far away; the other
+        answers are later than the log.  If the server is a replica, which may be
+        behind, redis-py raises an error.
         """
         asked = self._reader.pipeline(transaction=False)
         block = math.ceil(wait_s * 1000) or None
@@ -171,16 +174,16 @@ class RedisMarks:
         return News(entries, is_same, whole is not None, bool(owed))
 
     def has(self, entry: bytes) -> bool:
-        """Whether the log goes back to *entry*, and nothing before it is lost."""
+        """Return whether the log still has *entry*."""
         return bool(self._reader.xrange(self._log, entry, entry))
 
     def newest(self) -> bytes:
-        """The last entry of the log, or nothing."""
+        """Return the last entry of the log, or an empty string."""
         found = self._reader.xrevrange(self._log, count=1)
         return expect(found[0][0], ENTRY) if found else b""
 
     def copy_to(self, take: Callable[[Iterable[Mark]], None]) -> None:
-        """Give *take* all that stands, bit by bit: no answer holds anybody up."""
+        """Give *take* all marks, in batches: no answer blocks Redis for long."""
         for place in self._places():
             cursor = -1
             while cursor:
@@ -193,9 +196,9 @@ class RedisMarks:
         return [place for place in places if not place.startswith(b"whole:")]
 
     def forget_lost(self) -> bool:
-        """Return whether sets are gone before their time, as if Redis evicts keys.
+        """Return whether Redis has dropped sets too early, such as by eviction.
 
-        Then they are forgotten, and a new epoch has to begin.
+        If so, remove them from the index and end the epoch.
         """
         places = self._places()
         asked = self._reader.pipeline(transaction=False)
@@ -207,25 +210,25 @@ class RedisMarks:
         return bool(gone and self._writer.eval(FORGET_LOST, len(keys), *keys))
 
     def owe(self, name: bytes) -> None:
-        """Note for `OWED_S` seconds that the worker *name* has entries to give back."""
+        """Note for `OWED_S` seconds that worker *name* has entries to write back."""
         asked = self._writer.pipeline(transaction=False)
         asked.sadd(self._owed, name)
         asked.expire(self._owed, OWED_S)
         asked.execute()
 
     def end_owing(self, name: bytes) -> None:
-        """Note that the worker *name* has nothing more to give back."""
+        """Note that the worker *name* has nothing more to write back."""
         self._writer.srem(self._owed, name)
 
     def mark_whole(self, epoch: bytes) -> None:
-        """Note that Redis has, in this epoch, all entries that anybody has."""
+        """Note that Redis has, in this epoch, all entries that any worker has."""
         asked = self._writer.pipeline(transaction=False)
         asked.zremrangebyscore(self._sets, "+inf", "+inf")  # those of other epochs
         asked.zadd(self._sets, {b"whole:" + epoch: math.inf})
         asked.execute()
 
     def may_heal(self, name: bytes, seconds: int) -> bool:
-        """Whether *name* is the one who gives back what was lost, for *seconds*."""
+        """Return whether the worker *name* may write back, for the next *seconds*."""
         if self._writer.set(self._healer, name, nx=True, ex=seconds):
             return True
         if self._writer.get(self._healer) != name:
@@ -234,6 +237,6 @@ class RedisMarks:
         return True
 
     def end_healing(self, name: bytes) -> None:
-        """Let another one see whether all is there, if *name* is the one who does."""
+        """Let another worker write back, if *name* is the one that may."""
         if self._writer.get(self._healer) == name:
             self._writer.delete(self._healer)

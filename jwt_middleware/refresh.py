@@ -36,8 +36,8 @@ class Grant:
     identifier: str = field(repr=False)
     issued_at: float
     started_at: float
-    """When the session began.  After "log out everywhere" this lies just after what
-    was revoked, whatever the clock says."""
+    """When the session began.  After "log out everywhere" this is just after the date
+    of the revocation, even if the clock is behind that date."""
     expires_at: int
     """When this token ends, used or not."""
     ends_at: int
@@ -47,7 +47,7 @@ class Grant:
     generation: int = 0
     """The number of this token in its session."""
     window_started_at: float = 0
-    """When the first of the last `WINDOW_USES` refreshes was made."""
+    """When the first refresh in the current window of `WINDOW_USES` was made."""
 
 
 class RefreshTokens:

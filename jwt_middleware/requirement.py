@@ -1,4 +1,4 @@
-"""What an endpoint asks of a token, beside that it verifies."""
+"""What an endpoint requires of a verified token: scopes and the kind of login."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .rules import ensure_scopes
 from .token import Token
 
 AHEAD_S = 300
-"""For the clock of an issuer; one who tells milliseconds is not believed."""
+"""Seconds by which the clock of an issuer may be ahead.  A later ``auth_time``, such as
+one in milliseconds, is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Requirement:
 
 
 def no_middleware(init_app: str) -> NoCredentials:
-    """Return the refusal of a guard that no middleware stands in front of."""
+    """Return the refusal of a guard in an application without the middleware."""
     return NoCredentials(
         f"no JWTMiddleware stands in front of this application; write {init_app}"
     )

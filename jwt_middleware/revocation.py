@@ -133,7 +133,7 @@ class Revocations:
         await self._put("jti", trusted.issuer, jti, until, until)
 
     async def revoke_session(self, sid: str, issuer: str | None) -> None:
-        """Take back what was issued in a session, and what will be."""
+        """Take back all tokens of a session, also those that are issued later."""
         trusted = self._issuer(issuer)
         until = self._now() + trusted.policy.leeway + trusted.memory
         # No login uses a sid again, so no clock has to be right for this.
@@ -159,7 +159,7 @@ class Revocations:
         self._issue_dates.note(issuer, issued, self._now())
 
     async def _mark_on_subject(self, issuer: str, sub: str) -> float | None:
-        """When *sub* was marked, also if our copy of the store does not say so yet."""
+        """Return when *sub* was marked, also if our copy does not have the mark yet."""
         name = handle("sub", issuer, sub)
         with suppress(RevocationsUnavailable):  # then our copy has to do
             await self.is_used(name)

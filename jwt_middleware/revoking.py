@@ -10,7 +10,7 @@ from .verifier import Verifier
 
 
 class Revoking:
-    """What an `Authenticator` can take back, with the store that it was given."""
+    """The methods of an `Authenticator` that revoke, in the store that it was given."""
 
     _revocations: Revocations
     _verifier: Verifier
@@ -19,10 +19,10 @@ class Revoking:
     def revoke(self, token: Token | str) -> None:
         """Take back one token, given as a `Token` or as its text.
 
-        A text has to verify, else `InvalidToken` is raised; one that expired needs
-        nothing more.  This and the other three raise `RevocationsUnavailable` if the
-        store fails: it may not have been revoked; try again.  With a store that needs
-        an event loop, and in a coroutine that must not wait, await their twins.
+        Raise `InvalidToken` if a text does not verify; an expired token needs no
+        revocation.  This and the other three methods raise `RevocationsUnavailable` if
+        the store fails: the revocation may not have been written; try again.  With a
+        store that needs an event loop, and in a coroutine, await `arevoke` and so on.
         """
         run(self.arevoke(token))
 
@@ -42,7 +42,7 @@ class Revoking:
     def revoke_jti(self, jti: str, issuer: str | None = None) -> None:
         """Take back the token with this ``jti``.
 
-        *issuer* may be left out, here and below, where there is only one.
+        *issuer* may be left out, here and below, if there is only one.
         """
         run(self.arevoke_jti(jti, issuer))
 
@@ -65,8 +65,8 @@ class Revoking:
 
         *before* is in seconds since 1970 and defaults to now.  It is compared with
         ``iat``, by the issuer's clock; a token of the same second counts as issued
-        before.  Of a `TokenIssuer`, the beginning of the session is compared, and the
-        leeway counts in; but a login that comes after this call works at once.
+        before.  For a `TokenIssuer`, the beginning of the session is compared, less the
+        leeway; a login after this call works at once all the same.
         """
         run(self.arevoke_subject(sub, issuer, before))
 

@@ -152,17 +152,17 @@ def _ensure_path(path: str) -> None:
             : found.start()
         ].rstrip("/")
         raise ValueError(
-            f"{path!r} is no path of a rule: a rule knows no parameters such as "
+            f"{path!r} is not a path of a rule: a rule has no parameters such as "
             f"{found[0].lstrip('/')!r}; write {prefix + '/*'!r}"
         )
     if query := QUERY.search(path):  # any other "?" may be part of a decoded path
         raise ValueError(
-            f"{path!r} is no path of a rule: a rule sees no query; "
+            f"{path!r} is not a path of a rule: a rule does not see the query; "
             f"write {path[: query.start()]!r}"
         )
     literal = path[:-1] if path.endswith("/*") else path
     if not path.startswith("/") or "*" in literal or is_ambiguous(literal):
         raise ValueError(
-            f"{path!r} is no path of a rule; write '/exact/path' or '/prefix/*', "
+            f"{path!r} is not a path of a rule; write '/exact/path' or '/prefix/*', "
             "decoded and without '//', '.', '..', ';' or a backslash"
         )

@@ -163,18 +163,18 @@ class Sessions:
             await self.end_by(text)
         elif is_session_id(self._issuer, text):
             await self._revocations.revoke_session(text, self._issuer)
-        else:  # such as a user's name: a logout must not quietly do nothing
+        else:  # such as a user's name: a logout must not silently do nothing
             raise InvalidGrant(
-                "neither a refresh token nor a session id of this issuer; for those "
-                "of others there is Authenticator.revoke_session"
+                "neither a refresh token nor a session id of this issuer; for a "
+                "session of another issuer write Authenticator.revoke_session"
             )
 
     async def end_by(self, text: str) -> None:
         """End the session that a refresh token or an access token belongs to.
 
-        The token may have been used or have expired: who has it may log out.  An
-        access token may do so until it has been expired for as long as it may live:
-        one that was stolen is no key to its session for ever.  Raise InvalidGrant.
+        The token may have been used or have expired, since its holder may log out.  An
+        access token that has been expired for longer than it may live is refused: a
+        stolen one must not end the session at any later time.  Raise InvalidGrant.
         """
         try:
             sid = self._refresh.read_ended(text, self._now()).session_id

@@ -22,15 +22,15 @@ class SQLiteStore:
 
     >>> store = SQLiteStore("/var/lib/app/marks.db")  # doctest: +SKIP
 
-    It survives a restart.  Each process holds a copy in memory, so that a request
-    reads no file; what one worker marks, the others see within a tenth of a second.
-    Where the file cannot be read for *max_staleness* seconds, requests with a token
-    are answered 503.  What cannot be written to the disk is not revoked: `put` raises.
-    Not for network file systems, where SQLite's locks do not hold.  *now* is the wall
-    clock, by which marks end; *clock* is a monotonic one, the same for all processes.
+    The marks survive a restart.  Each process holds a copy in memory, so that a request
+    reads no file; the other workers see a mark within a tenth of a second.  If the file
+    cannot be read for *max_staleness* seconds, requests with a token are answered 503.
+    If a mark cannot be written to the disk, `put` raises.  Do not use a network file
+    system, where SQLite's locks do not work.  *now* is the wall clock, by which marks
+    end; *clock* is a monotonic clock, the same for all processes.
 
-    *secret*, of at least 32 random octets, is what names are hashed with; without it,
-    whoever reads the file can find out which of the names that he knows are in it.
+    Names are hashed with *secret*, of at least 32 random octets.  Without it, anyone
+    who can read the file can find out which of the names that they know are in it.
 
     Raises ValueError where the file cannot be made, or is another program's.
     """

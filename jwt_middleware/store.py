@@ -1,4 +1,4 @@
-"""Marks that end: what is revoked, replayed or used up."""
+"""Marks with an end: for tokens that were revoked, replayed or used up."""
 
 from __future__ import annotations
 
@@ -23,41 +23,42 @@ _warning = SeveralWorkersWarning(
 class Store(Protocol):
     """Remembers when a name was marked, until the mark ends.
 
-    Dates are seconds since 1970.  The methods may be plain or coroutines; the latter
-    serve ASGI only.  What they raise makes the answer a 503.
+    Dates are seconds since 1970.  The methods may be plain or coroutines; a store with
+    coroutines works with ASGI only.  If a method raises, the answer is a 503.
     """
 
     def add(self, name: str, at: float, until: float) -> bool | Awaitable[bool]:
-        """Mark *name* if it is not; atomic.  False where it was marked.
+        """Mark *name* unless it is marked; atomic across all workers.
 
-        With an *until* that has passed nothing is marked, and the answer is the same:
-        so one may ask of a name that another worker has added.  After False, `look`
-        in this process says since when.
+        Return True if this call marked it, and False if it was marked before.  If
+        *until* has passed, mark nothing and return the same: so a caller can ask
+        whether any worker has marked *name*.  After False, `look` in this process
+        returns the date of the mark.
         """
         ...
 
     def put(self, name: str, at: float, until: float) -> Awaitable[None] | None:
-        """Mark *name*.  Of a mark that stands, the later date and end remain: no
-        race of two calls may take back what one of them revoked."""
+        """Mark *name*.  If it is marked, keep the later date and the later end: of two
+        calls that race, neither may undo the other."""
         ...
 
     def look(
         self, names: Sequence[str]
     ) -> Sequence[float | None] | Awaitable[Sequence[float | None]]:
-        """When each of *names* was marked, or None; in one round trip."""
+        """Return when each of *names* was marked, or None; in one round trip."""
         ...
 
     # A store may also have
     #     watch(self, names, call) -> a function that ends it
-    # which has *call* called, by any thread, when one of *names* is marked.  Without
-    # it, what is open ends when its token expires, and not when that is revoked.
+    # which lets any thread call *call* when one of *names* is marked.  Without it, a
+    # WebSocket ends when its token expires, and not when the token is revoked.
     # And it may have
     #     place: Hashable
-    # which is equal in two stores just if what is marked in one is found in the other.
+    # which is equal in two stores if and only if they have the same marks.
 
 
 def is_elsewhere(one: Store, other: Store) -> bool:
-    """Whether what is marked in *one* is not found in *other*, if both can say so."""
+    """Return whether two stores have different marks, if both have a ``place``."""
     places = [getattr(store, "place", None) for store in (one, other)]
     return None not in places and places[0] != places[1]
 
@@ -69,11 +70,11 @@ class MemoryStore:
     >>> [store.add("used j1", at=0, until=4e9) for _ in range(2)]
     [True, False]
 
-    Another worker does not see them.  Marks that ended an hour or two ago are dropped
-    at the next write, so memory is bounded by what is marked at a time.  *now* is the
-    wall clock, by which marks end; *clock* is a monotonic one.  Marks are dropped only
-    if the wall clock was past their end for an hour of the monotonic clock: a wall
-    clock may jump ahead and be put right again.
+    Another worker does not see them.  A write drops the marks that ended an hour or two
+    ago, so memory does not grow without bound.  *now* is the wall clock, by which marks
+    end; *clock* is a monotonic clock.  A mark is dropped only if the wall clock was
+    past its end for an hour of the monotonic clock: a wall clock may jump ahead and be
+    corrected later.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class MemoryStore:
             now = self._forget()
             if self._stands(name, now):
                 return False
-            if until <= now:  # it was only asked
+            if until <= now:  # the caller only asks
                 return True
             self._set(name, at, until)
         self._watchers.call(name)
@@ -135,7 +136,7 @@ class MemoryStore:
 
     @property
     def place(self) -> object:
-        """Where the marks are: here, and in no other."""
+        """Equal to itself only: no other store has the same marks."""
         return self
 
     def __repr__(self) -> str:
@@ -155,7 +156,7 @@ class MemoryStore:
         self._lock.release()
 
     def start_anew(self) -> None:
-        """Forget who watches in the parent; called in the child."""
+        """Forget the watchers of the parent; called in the child."""
         self._watchers = Watchers()
 
     def _stands(self, name: str, now: float) -> bool:
@@ -168,7 +169,7 @@ class MemoryStore:
         self._marks[name] = (at, until)
 
     def _forget(self) -> float:
-        """Drop what ended long ago.  Return the time."""
+        """Drop the marks that ended long ago.  Return the time."""
         now = self._now()
         self._readings = self._readings.noted(now, self._clock())
         end = self._readings.dropped_until

@@ -148,7 +148,7 @@ def read_issuers(issuers: Iterable[TrustedIssuer]) -> Mapping[str, TrustedIssuer
     for issuer in issuers:
         if not isinstance(issuer, TrustedIssuer):
             raise ValueError(
-                f"{type(issuer).__name__} is no TrustedIssuer; write "
+                f"{type(issuer).__name__} is not a TrustedIssuer; write "
                 "Authenticator(a, b) for several, issuer.trusted() for a TokenIssuer"
             )
         if issuer.issuer in named:

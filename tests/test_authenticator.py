@@ -351,9 +351,9 @@ def test_issuers_that_could_not_work_are_refused() -> None:
     same = TrustedIssuer(ISSUER, audience="other", keys=[OTHER_KEY])
     wrong: list[tuple[tuple[Any, ...], str]] = [
         ((), "no issuer"),
-        ((ISSUER,), "str is no TrustedIssuer"),
-        (([issuer],), "list is no TrustedIssuer"),
-        ((issuer, None), "NoneType is no TrustedIssuer"),
+        ((ISSUER,), "str is not a TrustedIssuer"),
+        (([issuer],), "list is not a TrustedIssuer"),
+        ((issuer, None), "NoneType is not a TrustedIssuer"),
         ((issuer, same), "an issuer stands twice"),
         ((issuer, issuer), "an issuer stands twice"),
     ]

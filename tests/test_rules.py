@@ -351,7 +351,7 @@ def test_options_are_kept_as_they_were() -> None:
     ],
 )
 def test_a_path_that_could_never_match_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="is no path of a rule"):
+    with pytest.raises(ValueError, match="is not a path of a rule"):
         Rule(path)
 
 

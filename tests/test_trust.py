@@ -125,9 +125,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "keys are missing, and cannot be found by the issuer's name: 'login' is no "
         "address; write https://...; or give keys=[Key.from_pem(...)] or RemoteKeys",
     ),
-    ({"keys": SIGNING_KEY}, "Key is no set of keys; write keys=[Key.from_pem(...)]"),
-    ({"keys": "-----BEGIN PUBLIC KEY-----"}, "str is no set of keys; write keys=["),
-    ({"keys": b"-----BEGIN PUBLIC KEY-----"}, "bytes is no set of keys; write keys=["),
+    ({"keys": SIGNING_KEY}, "Key is not a set of keys; write keys=[Key.from_pem(...)]"),
+    ({"keys": "-----BEGIN PUBLIC KEY-----"}, "str is not a set of keys; write keys=["),
+    (
+        {"keys": b"-----BEGIN PUBLIC KEY-----"},
+        "bytes is not a set of keys; write",
+    ),
     ({"keys": []}, "no key that verifies signatures; give at least one"),
     ({"keys": ["-----BEGIN"]}, "str is no Key; write Key.from_pem, Key.from_jwk or"),
     ({"keys": [PUBLIC_JWK]}, "dict is no Key; write Key.from_pem, Key.from_jwk or"),
