@@ -38,7 +38,7 @@ from .errors import (
 )
 from .matching import Rules
 from .options import read_clock, read_count, read_flag, read_parts, read_word
-from .plain_http import note_scheme
+from .plain_http import BEHIND_A_PROXY, note_scheme
 from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
@@ -175,7 +175,8 @@ class Authenticator(Revoking):
 
     async def _judge(self, credentials: Credentials, request: Request) -> Pass:
         if self._require_https and not request.is_secure:
-            raise InsecureTransport(f"the server says {shown(request.scheme)}")
+            why = f"the scheme is {shown(request.scheme)}, expected 'https'"
+            raise InsecureTransport(f"{why}; {BEHIND_A_PROXY}")
         try:
             token, renewal = await self._verify(credentials, request)
             wait = credentials.source.confirm(credentials, token, request)

@@ -11,6 +11,12 @@ from .request import Request
 
 logger = logging.getLogger("jwt_middleware")
 
+BEHIND_A_PROXY = (
+    "behind a proxy that ends TLS, let the server trust its headers "
+    "(uvicorn --proxy-headers, Werkzeug's ProxyFix)"
+)
+"""What the log advises if a request came over plain http."""
+
 LOOPBACK = re.compile(
     r"(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])\.?(?::\d*)?", re.IGNORECASE
 )
@@ -36,10 +42,10 @@ def warn_of_dropped_cookies() -> None:
     logger.warning(
         "cookies were written for a request over plain http to %s: they are Secure, "
         "so browsers and test clients drop them, and no login lasts. Serve https, or "
-        "open http://localhost in development; behind a proxy that ends TLS, let the "
-        "server trust its headers (uvicorn --proxy-headers, Werkzeug's ProxyFix); give "
-        "a test client an https base URL",
+        "open http://localhost in development; %s; give a test client an https base "
+        "URL",
         shown(host),
+        BEHIND_A_PROXY,
     )
 
 

@@ -543,6 +543,16 @@ def test_a_refresh_without_its_cookie_speaks_of_the_cookie(
     assert caplog.text.count("no cookie __Secure-refresh; browsers send it below") == 2
 
 
+def test_plain_http_is_logged_with_what_a_proxy_needs(
+    door: Door, mint: Mint, caplog: Any
+) -> None:
+    strict = door.behind(authenticator(require_https=True))
+    with caplog.at_level(logging.INFO, "jwt_middleware"):
+        assert strict.get(bearer=mint(), scheme="http").status == 400
+    assert "the scheme is 'http', expected 'https'; behind a proxy" in caplog.text
+    assert "uvicorn --proxy-headers" in caplog.text
+
+
 def test_a_preflight_is_told_from_a_request_without_a_token(
     door: Door, caplog: Any
 ) -> None:
