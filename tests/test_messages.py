@@ -350,7 +350,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a query in a rule": (
         lambda: Rule("/search?q=*"),
-        "a rule sees no query; write '/search'",
+        "a rule does not see the query; write '/search'",
     ),
     "a method in small letters": (
         lambda: Rule("/a", methods=("get",)),
