@@ -54,6 +54,8 @@ class Stream:
         """Since when, in this epoch, every reading has found no worker that owes."""
         self._checked_at = -math.inf
         self._debts = Debts()
+        self._must_owe = False
+        """Whether the parent of this process owed entries when it forked."""
         start_anew_after_fork(self)
 
     @property
@@ -73,7 +75,9 @@ class Stream:
         return "Redis"
 
     def start_anew(self) -> None:
-        self._debts = Debts()  # the parent writes its own entries back
+        # The parent may end before it has written everything back.
+        self._must_owe = self._must_owe or self._debts.are_owed
+        self._debts = Debts()
         self._is_running = False
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
@@ -171,7 +175,7 @@ class Stream:
         own = tuple(self._own)
         is_whole = news.is_marked_whole or not self._saw_whole
         goes_on = epoch == self._epoch and news.is_same and is_whole
-        if goes_on and all(map(there.has, own)):
+        if goes_on and not self._must_owe and all(map(there.has, own)):
             return False
         if self._epoch and not has_lost:  # lost in the same epoch
             self._debts.owe(there, replica, epoch)
@@ -184,6 +188,7 @@ class Stream:
         self._saw_whole, self._unowed_since = news.is_whole, math.inf
         self._is_complete |= news.is_whole
         self._own.difference_update(own)
+        self._must_owe = False
         return True
 
     def _merge(self, marks: Iterable[Mark], replica: Replica) -> None:

@@ -37,7 +37,7 @@ from jwt_middleware.redis import RedisStore
 from jwt_middleware.redis_forms import PACKED
 from jwt_middleware.replica import Stale
 
-from .children import child
+from .children import child, in_child
 from .doors import DOORS, Door
 from .redis_groups import Cluster, Replication, SentinelSet
 from .redis_proxy import Proxy
@@ -496,6 +496,28 @@ def test_a_name_that_a_worker_knows_is_never_new_to_it_again(
     forget(server)
     assert not store.add("used", 8.0, until)
     assert look(store, "used") == [7.0]
+
+
+def test_a_child_gives_back_what_its_parent_had_not(
+    server: RedisServer, opened: Open
+) -> None:
+    """The parent may end first, as that of a server that goes into the background."""
+    ours = opened(server.url)
+    put(ours, "a")
+    eventually(sees(ours, "a"), "the mark arrives")
+    mark = b"{jwt_middleware}:mark:" + key_of("a")
+    ours.close()
+    lose_sets(server)
+    server.command("DEL", mark)
+    ours._stream._debts.are_owed = True
+
+    def in_fork() -> bool:
+        eventually(sees(ours, "a"), "the child reads")
+        eventually(lambda: server.command("EXISTS", mark), "it gives the mark back")
+        return True
+
+    assert in_child(in_fork)
+    eventually(sees(opened(server.url), "a"), "a later worker sees it")
 
 
 def lose_sets(server: RedisServer) -> None:
