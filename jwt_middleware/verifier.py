@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .bridge import ask
@@ -16,7 +16,7 @@ from .errors import (
     WrongType,
     shown,
 )
-from .jose import ensure_signed, read_jws
+from .jose import Key, ensure_signed, read_jws
 from .origins import Origin, Origins
 from .policy import REFRESH_TYPE
 from .pools import CHECKS
@@ -120,8 +120,10 @@ class Verifier:
         if origin is None:
             held = issuer.held()
             fitting = await issuer.resolve(compact.header)
-            # What was held before and after is what was chosen from.
-            held = held if issuer.held() is held else None
+            # What was held before and after is what was chosen from, unless it was
+            # exchanged for other keys meanwhile, and put back.
+            if issuer.held() is not held or not _are_among(fitting, held or ()):
+                held = None
             is_dear = any(key.is_dear for key in fitting)
             origin = Origin(issuer, compact.header, fitting, held, is_dear)
         if not origin.is_dear:
@@ -139,6 +141,10 @@ class Verifier:
             expected = " or ".join(shown(name) for name in self._issuers)
             raise UnknownIssuer(f"iss is {shown(iss)}, expected {expected}")
         return issuer
+
+
+def _are_among(chosen: Iterable[Key], keys: Collection[Key]) -> bool:
+    return all(any(key is one for one in keys) for key in chosen)
 
 
 def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:

@@ -514,6 +514,7 @@ def test_a_child_gives_back_what_its_parent_had_not(
     def in_fork() -> bool:
         eventually(sees(ours, "a"), "the child reads")
         eventually(lambda: server.command("EXISTS", mark), "it gives the mark back")
+        eventually(lambda: not server.command("EXISTS", OWED), "and says so")
         return True
 
     assert in_child(in_fork)

@@ -40,6 +40,32 @@ def test_what_is_open_is_judged_by_the_keys_of_today(mint: Mint) -> None:
         asyncio.run(auth.ensure_live(token))
 
 
+class Exchanged:
+    """Keys that are exchanged and put back while a token asks for its own."""
+
+    def __init__(self) -> None:
+        self.keys = (Key.generate(kid="k2").public,)
+        self.meanwhile: Sequence[Key] = (SIGNING_KEY.public,)
+
+    async def resolve(self, header: Mapping[str, Any]) -> Sequence[Key]:
+        return self.meanwhile
+
+    def held(self) -> Sequence[Key]:
+        return self.keys
+
+
+def test_keys_that_were_exchanged_for_a_moment_are_not_taken_for_those_of_today(
+    mint: Mint,
+) -> None:
+    """Else a token of a key that was withdrawn would pass for as long as it lives."""
+    keys = Exchanged()
+    auth = authenticator(trusted(keys=keys))
+    assert auth.authenticate(mint())
+    keys.meanwhile = keys.keys
+    with pytest.raises(UnknownKey):
+        auth.authenticate(mint())
+
+
 @pytest.mark.parametrize("fault", [{"exp": -100}, {"nbf": 3600}, {"exp": 10**6}])
 def test_no_fault_in_the_dates_hides_one_in_the_audience(
     mint: Mint, fault: dict[str, int]
