@@ -57,7 +57,7 @@ SOON_S = 4.0
 Less than `CLOSE_S`, so that an app is seen not to be held for as long as that.
 """
 LEEWAY_S = 30
-MANY = 10_000
+MANY = 3_000
 
 FIRST: dict[Kind, Message] = {
     "websocket": {"type": "websocket.connect"},
@@ -1265,7 +1265,7 @@ def uncollected() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("uncollected")
-async def test_ten_thousand_idle_sockets_cost_nothing_but_memory(
+async def test_thousands_of_idle_sockets_cost_nothing_but_memory(
     store: Watched, wall: Clock, anyio_backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No look while nothing is marked, and one mark on their subject ends them all."""

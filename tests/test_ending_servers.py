@@ -27,7 +27,8 @@ SOON_S = 4.0
 """Within which what is open has ended, on a busy machine too; less than `CLOSE_S`."""
 QUIET_S = 3.0
 """After which a server that says nothing has said all."""
-LIFETIME_S = 1
+LIFETIME_S = 2
+"""Of a token; it begins with a whole second, so that up to one of them is over."""
 KEY = Key.generate("HS256", kid="served")
 ENVIRONMENT = {"SERVED_KEY": json.dumps(KEY.to_jwk(private=True))}
 APP = "tests.served_ending:asgi_app"
