@@ -46,7 +46,11 @@ def main(
         run(_write(store, name, at, until))
     except Exception as error:  # the store may have written all the same
         return _failed("it may not have been revoked; try again", error)
-    print(f"revoked; the mark stands until {time.ctime(until)}")
+    kind, issuer, value = name.split(" ", 2)  # a slip in any of them revokes nothing
+    print(
+        f"revoked {kind} {shown(value)} of issuer {shown(issuer)}; "
+        f"the mark stands until {time.ctime(until)}"
+    )
     return 0
 
 

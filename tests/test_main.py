@@ -54,7 +54,8 @@ def test_a_token_is_taken_back(
     assert is_revoked(text, path)
     assert not is_revoked(other, path)
     told = capsys.readouterr()
-    assert told.out.startswith("revoked; the mark stands until ")
+    assert told.out.startswith("revoked jti ")
+    assert f" of issuer {ISSUER!r}; the mark stands until " in told.out
     assert (text not in told.out, told.err) == (True, "")
 
 
@@ -118,7 +119,8 @@ def test_it_runs_as_a_command(path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("revoked; the mark stands until ")
+    told = f"revoked sid {pair.session_id!r} of issuer {ISSUER!r}; the mark stands "
+    assert done.stdout.startswith(told)
     assert done.stderr == ""
     assert is_revoked(pair.access_token, path)
 
