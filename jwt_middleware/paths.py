@@ -35,6 +35,8 @@ PARAMETERS = re.compile(r";[^/]*")
 DOT_SEGMENT = re.compile(
     r"\A/?\.\.(?=/|\Z)|/\.(?=/|\Z)|/[^/]*/\.\.(?=/|\Z)"  # in this order
 )
+PARENT = re.compile(r"/\.\.(?=/|\Z)")
+"""A dot segment that is dropped alone, where it would lead out of what is mounted."""
 REFERENCE = re.compile(
     r"\A(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*).*", re.DOTALL
 )
@@ -130,6 +132,7 @@ def _steps(path: str, roots: Sequence[str]) -> Iterator[str]:
     yield SLASHES.sub("/", path)
     yield PARAMETERS.sub("", path)
     yield DOT_SEGMENT.sub("", path, count=1)
+    yield PARENT.sub("", path, count=1)
     yield REFERENCE.sub(r"\1", path, count=1)
     for root in roots:
         yield _after_root(path, root)

@@ -141,5 +141,6 @@ def _no_token_left_over() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _log_level() -> None:
-    """Examples and the README's code set it for the whole process."""
+    """Examples, frameworks and the README's code set it for the whole process."""
+    logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("jwt_middleware").setLevel(logging.NOTSET)

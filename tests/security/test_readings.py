@@ -86,6 +86,26 @@ def test_every_reading_is_held_to_its_rule(guarded: Door, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../inner/x",
+        "/static/../../inner/x",
+        "/static/%2e%2e/inner/x",
+        "/static/a/../../inner/x",
+        "/static/..;/inner/x",
+        "/static//../inner/x",
+    ],
+)
+def test_dots_need_not_lead_out_of_what_is_mounted(door: Door, path: str) -> None:
+    """A folder of files, or an application inside another, stops them at its root."""
+    rules = (Rule("/static/inner/*", scopes=("admin",)), Rule("/*", optional=True))
+    guarded = door.behind(authenticator(rules=rules))
+    assert guarded.get(path).status in (400, 401)
+    assert guarded.get(path, bearer=READER).status in (400, 403)
+    assert guarded.get(path, bearer=ADMIN).entered
+
+
+@pytest.mark.parametrize(
     ("root", "path"),
     [
         ("/api", "/apiadmin/x"),

@@ -76,6 +76,9 @@ KNOWN = {
     "dots that a catch-all takes literally": (
         *("flask", Reading(), "//admin/purge/../..", ""),
     ),
+    "dots that do not lead out of a folder of files": (
+        *("pyramid", Reading(), "/static/%2e%2e/inner/secret.txt", ""),
+    ),
     "the absolute form": ("quart", Reading(), "http://h/admin/x", ""),
     "octets that are dropped": ("bottle", Reading(), "/adm%FFin/x", ""),
     "what is encoded three times": (
