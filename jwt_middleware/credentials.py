@@ -166,7 +166,10 @@ def explained(
     for source in sources:
         if not isinstance(source, BearerHeader) or source.scheme is None:
             continue
-        value = ",".join(request.header(source.name.lower())).strip(" \t")
+        values = request.header(source.name.lower())
+        if not values:  # as mostly
+            continue
+        value = ",".join(values).strip(" \t")
         scheme = re.split(r"[ \t,]", value)[0].lower()
         if not value or scheme == source.scheme.lower():  # which no rule asked to read
             continue
