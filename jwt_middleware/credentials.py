@@ -166,8 +166,7 @@ def explained(
     for source in sources:
         if not isinstance(source, BearerHeader) or source.scheme is None:
             continue
-        values = request.header(source.name.lower())
-        if not values:  # as mostly
+        if not (values := request.header(source.name.lower())):  # as mostly
             continue
         value = ",".join(values).strip(" \t")
         scheme = re.split(r"[ \t,]", value)[0].lower()

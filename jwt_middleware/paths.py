@@ -38,9 +38,10 @@ DOT_SEGMENT = re.compile(
 PARENT = re.compile(r"/\.\.(?=/|\Z)")
 """A dot segment that is dropped alone, where it would lead out of what is mounted."""
 REFERENCE = re.compile(
-    r"\A(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*).*", re.DOTALL
+    r"\A[\x00-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*).*", re.DOTALL
 )
-"""A URI reference (RFC 3986 appendix B); a router may use only its path."""
+"""A URI reference (RFC 3986 appendix B); a router may use only its path.  Parsers of
+URLs drop blanks in front of it."""
 
 
 def ensure_short(path: str) -> None:

@@ -105,6 +105,17 @@ def test_dots_need_not_lead_out_of_what_is_mounted(door: Door, path: str) -> Non
     assert guarded.get(path, bearer=ADMIN).entered
 
 
+@pytest.mark.parametrize("path", [" /admin/x", "\t /admin/x", " http://h/admin/x"])
+def test_blanks_in_front_are_dropped_as_by_a_parser_of_urls(
+    asgi_door: ASGIDoor, path: str
+) -> None:
+    """As Quart does; WSGI knows no path without a slash in front."""
+    guarded = asgi_door.behind(authenticator(rules=RULES))
+    extra = {"path": path}
+    assert guarded.get(extra=extra).status in (400, 401)
+    assert guarded.get(bearer=READER, extra=extra).status in (400, 403)
+
+
 @pytest.mark.parametrize(
     ("root", "path"),
     [
