@@ -7,7 +7,7 @@ your own, and change ten lines.
 
 alice (admin) and bob have the password "wonderland".  Open it in a browser: it is a
 website of plain forms, and a session is renewed inside whatever request shows that its
-token has expired.  A client that is no browser sends a header:
+token has expired.  A client other than a browser sends a header:
 
     TYPE='Content-Type: application/json'
     curl -H "$TYPE" -d '{"name":"alice","password":"wonderland"}' localhost:5000/token

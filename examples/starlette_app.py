@@ -7,7 +7,7 @@ change ten lines.
 
 alice (admin) and bob have the password "wonderland".  Open it in a browser, in two
 tabs: tokens live for a minute and are renewed, and what one tab ends the other loses.
-A client that is no browser sends a header:
+A client other than a browser sends a header:
 
     TYPE='Content-Type: application/json'
     curl -H "$TYPE" -d '{"name":"alice","password":"wonderland"}' localhost:8000/token

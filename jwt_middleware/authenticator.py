@@ -127,7 +127,9 @@ class Authenticator(Revoking):
         """Verify like `authenticate`, with a store that may need an event loop."""
         try:
             if not isinstance(token, str):
-                raise MalformedToken(f"{type(token).__name__} is no text; give a str")
+                raise MalformedToken(
+                    f"the token is a {type(token).__name__}, expected a str"
+                )
             if token[:7].lower() == "bearer ":
                 raise MalformedToken("it begins with 'Bearer '; give the token alone")
             verified = await self._verifier.verify(token)

@@ -176,12 +176,12 @@ def _annotation(parameter: inspect.Parameter, call: Any) -> object:
     try:
         return eval(text, dict(names))  # noqa: S307, the application's own source
     except Exception as error:
-        told = (
+        message = (
             f"FastAPI does not see what is asked for by {parameter.name}: {text} of "
             f"{call!r}, since it cannot be evaluated ({error}); define its names in "
             "the module, outside of functions and of 'if TYPE_CHECKING'"
         )
     if "Depends(" in text or "Security(" in text:
-        raise RuntimeError(told)
-    logger.warning("%s", told)  # it may be a name for a dependency
+        raise RuntimeError(message)
+    logger.warning("%s", message)  # it may be a name for a dependency
     return None

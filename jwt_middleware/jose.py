@@ -124,8 +124,8 @@ class Key:
     ) -> Key:
         """Take a secret of random octets, as long as the hash: 32, 48 or 64.
 
-        A public key, a certificate or a JWK is refused, in any encoding: whoever has it
-        could sign.
+        A public key, a certificate or a JWK is refused, in any encoding: anyone who has
+        it could sign.
         """
         made = algorithm_named(algorithm)
         if not made.name.startswith("HS"):

@@ -116,7 +116,7 @@ def _instead_of_set(value: object) -> str:
 
 
 def read_signing_keys(key: Key | Sequence[Key]) -> Sequence[Key]:
-    """Return at least one key, of which the first can sign.  Raise ValueError."""
+    """Return at least one key; the first can sign.  Raise ValueError."""
     is_iterable = isinstance(key, Iterable) and not isinstance(key, (str, bytes, dict))
     keys = tuple(cast("Iterable[Key]", key)) if is_iterable else (cast(Key, key),)
     for each in keys:

@@ -111,7 +111,7 @@ class RefreshTokens:
     def read_ended(self, text: str, now: float) -> Grant:
         """Return what *text* stands for, as for a logout.  Raise InvalidGrant."""
         if not isinstance(text, str):
-            raise InvalidGrant(f"{type(text).__name__} is no text")
+            raise InvalidGrant(f"a {type(text).__name__} is not text")
         try:
             header, payload = verify_compact(text, self._secrets)
             claims = read_json_object(payload)
