@@ -15,9 +15,9 @@ from pathlib import Path
 
 from .bridge import ask, run
 from .compact import read_json_object
-from .errors import shown
 from .jose import read_jws
 from .options import TEXT, read_date, read_word
+from .quoting import shown
 from .revocation import STEP_S, handle
 from .store import Store
 from .trust import MOST_LEEWAY

@@ -25,7 +25,6 @@ from .credentials import (
 )
 from .decision import ANONYMOUS_PASS, Divert, Pass
 from .errors import (
-    QUOTABLE,
     AuthError,
     InsecureTransport,
     InvalidRequest,
@@ -34,11 +33,11 @@ from .errors import (
     NoCredentials,
     TokenExpired,
     Unavailable,
-    shown,
 )
 from .matching import Rules
 from .options import read_clock, read_count, read_flag, read_parts, read_word
 from .plain_http import BEHIND_A_PROXY, note_scheme
+from .quoting import QUOTABLE, shown
 from .request import Request
 from .revocation import METHODS, Revocations
 from .revoking import Revoking
@@ -128,7 +127,7 @@ class Authenticator(Revoking):
         try:
             if not isinstance(token, str):
                 raise MalformedToken(
-                    f"the token is a {type(token).__name__}, expected a str"
+                    f"the token is a {type(token).__name__}, not text; give a str"
                 )
             if token[:7].lower() == "bearer ":
                 raise MalformedToken("it begins with 'Bearer '; give the token alone")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 
-from .errors import AuthError, ensure_quotable
+from .errors import AuthError
+from .quoting import ensure_quotable
 
 REMEMBERED = 256
 PARAMETER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .compact import read_json_object, write_json
-from .errors import MalformedToken, shown
+from .errors import MalformedToken
 from .kinds import FOREIGN_CLAIMS
+from .quoting import shown
 
 OWN_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "scp", "cnf"}

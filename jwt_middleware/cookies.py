@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .credentials import NAME, SEPARATORS, Credentials, ensure_unbound
-from .errors import CrossOrigin, MultipleCredentials, shown
+from .errors import CrossOrigin, MultipleCredentials
 from .options import read_word, read_words
+from .quoting import shown
 from .request import Request
 from .token import Token
 

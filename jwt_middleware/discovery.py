@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from .errors import shown
 from .fetch import Document, Fetcher, FetchFailed, NotThere
+from .quoting import shown
 
 OPENID = "/.well-known/openid-configuration"
 OAUTH = "/.well-known/oauth-authorization-server"

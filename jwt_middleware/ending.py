@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from .errors import AuthError, Unavailable, shown
+from .errors import AuthError, Unavailable
 from .loops import Interrupted, current_loop
+from .quoting import shown
 from .token import Token
 
 logger = logging.getLogger("jwt_middleware")

@@ -35,23 +35,11 @@ AuthError
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
-SHOWN_CHARACTERS = 80
-QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")
-"""What can stand in the quotes of a challenge: RFC 6750 §3."""
-
-
-def ensure_quotable(name: str, text: object) -> None:
-    """Raise ValueError if *text* is a string that would break out of its quotes."""
-    if isinstance(text, str) and not QUOTABLE.fullmatch(text):
-        raise ValueError(
-            f"{name} cannot stand in a header: {text!r}; write printable ASCII without "
-            "quotes and backslashes"
-        )
+from .quoting import ensure_quotable
 
 
 class AuthError(Exception):
@@ -339,9 +327,3 @@ class RevocationsUnavailable(Unavailable):
     """Nobody can say whether the token was revoked."""
 
     reason = "revocations_unavailable"
-
-
-def shown(value: object) -> str:
-    """*value* as a log may show it: escaped, and cut to 80 characters."""
-    text = ascii(value)  # no line break, control or look-alike survives ascii()
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

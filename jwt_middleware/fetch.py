@@ -24,8 +24,9 @@ from .connect import (
     secure,
     tls,
 )
-from .errors import MalformedToken, shown
+from .errors import MalformedToken
 from .options import read_flag
+from .quoting import shown
 
 if TYPE_CHECKING:
     import socket

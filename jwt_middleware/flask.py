@@ -16,10 +16,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from .authenticator import Authenticator
 from .challenge import Reply
-from .errors import AuthError, NoCredentials, shown
+from .errors import AuthError, NoCredentials
 from .flask_errors import as_http_exceptions, response_of
 from .guards import check_guards, note_guard
 from .options import read_clock
+from .quoting import shown
 from .renewal import is_for_caches
 from .request import Request
 from .requirement import Requirement, no_middleware
@@ -229,11 +230,9 @@ def _after_request_hooks(flask: Flask) -> Iterator[Callable[..., Any]]:
         yield from reversed(flask.after_request_funcs.get(name, ()))
 
 
-def _hooked(
-    flask: Flask, hook: Callable[..., Any], response: AnyResponse
-) -> AnyResponse:
+def _hooked(app: Flask, hook: Callable[..., Any], response: AnyResponse) -> AnyResponse:
     try:
-        changed = flask.ensure_sync(hook)(response)
+        changed = app.ensure_sync(hook)(response)
     except Exception as error:
         _warn(hook, error)
         return response

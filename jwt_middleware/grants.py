@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from .errors import InvalidTokenRequest, UnsupportedGrantType, shown
+from .errors import InvalidTokenRequest, UnsupportedGrantType
+from .quoting import shown
 from .tracebacks import shows_no_token
 
 FORM = "application/x-www-form-urlencoded"

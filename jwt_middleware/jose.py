@@ -8,7 +8,7 @@ from typing import Any
 
 from .algorithms import Algorithm, algorithm_named, public_half
 from .compact import Compact, base64url_encode, read_compact, write_json
-from .errors import BadSignature, MalformedToken, UnknownKey, shown
+from .errors import BadSignature, MalformedToken, UnknownKey
 from .jwk import (
     algorithm_of,
     ensure_complete,
@@ -19,6 +19,7 @@ from .jwk import (
 )
 from .key_material import read_octets
 from .options import TEXT, read_word
+from .quoting import shown
 from .signatures import Check, is_dear, prepared
 from .tracebacks import shows_no_token
 from .workers import SeveralWorkersWarning
@@ -124,8 +125,7 @@ class Key:
     ) -> Key:
         """Take a secret of random octets, as long as the hash: 32, 48 or 64.
 
-        A public key, a certificate or a JWK is refused, in any encoding: anyone who has
-        it could sign.
+        Keys, certificates and JWKs are refused in any encoding: others may have them.
         """
         made = algorithm_named(algorithm)
         if not made.name.startswith("HS"):

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .compact import base64url_decode, base64url_encode
-from .errors import MalformedToken, shown
+from .errors import MalformedToken
 from .options import read_one_or_several
+from .quoting import shown
 
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "priv"})
 REQUIRED_MEMBERS = {

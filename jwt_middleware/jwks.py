@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import shown
 from .jose import Key
 from .jwk import PRIVATE_MEMBERS, NotForSignatures, algorithm_of
+from .quoting import shown
 
 logger = logging.getLogger("jwt_middleware")
 

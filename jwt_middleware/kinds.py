@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import shown
+from .quoting import shown
 
 FOREIGN_CLAIMS = {
     "events": "RFC 8417: a security event token; OpenID Connect: a logout token",

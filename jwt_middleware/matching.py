@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from .errors import AuthError, NoCredentials, shown
+from .errors import AuthError, NoCredentials
 from .paths import (
     below_root,
     ensure_short,
@@ -18,6 +18,7 @@ from .paths import (
     readings,
     twin,
 )
+from .quoting import shown
 from .request import NO_ROOTS, Request, Roots, Strips
 from .rules import PUBLIC_METHODS, Rule, fold_rules, read_rules
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import QUOTABLE
+from .quoting import QUOTABLE
 
 WORD = re.compile(r"[^\s\x00-\x1F\x7F\uD800-\uDFFF]+")
 """No white space: an issuer stands in the names of marks."""

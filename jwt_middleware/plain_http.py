@@ -6,7 +6,7 @@ import logging
 import re
 from contextvars import ContextVar
 
-from .errors import shown
+from .quoting import shown
 from .request import Request
 
 logger = logging.getLogger("jwt_middleware")

@@ -16,10 +16,10 @@ from .errors import (
     UnknownIssuer,
     WrongAudience,
     WrongType,
-    shown,
 )
 from .kinds import foreign_marks
 from .options import LATEST_DATE
+from .quoting import shown
 
 STRINGS = ("iss", "sub", "jti", "sid", "client_id")
 REFRESH_TYPE = "refresh+jwt"

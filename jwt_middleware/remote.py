@@ -10,13 +10,14 @@ from .algorithms import usable_names
 from .bridge import run
 from .connect import prepare
 from .discovery import Address, Metadata
-from .errors import UnknownKey, shown
+from .errors import UnknownKey
 from .fetch import Fetcher
 from .jose import Key, fitting
 from .jwk import ALGORITHMS, read_algorithms
 from .jwks import read_jwks
 from .keyset import KeysState
 from .options import metadata_issuer, read_clock, read_seconds
+from .quoting import shown
 from .upkeep import Upkeep
 
 SYMMETRIC = frozenset(ALGORITHMS["oct", None])

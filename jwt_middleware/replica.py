@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from .bridge import Latch, ask, instant
-from .errors import shown
 from .fork import start_anew_after_fork
 from .marks import Mark, Marks, key_of
+from .quoting import shown
 from .watchers import Watchers
 
 logger = logging.getLogger("jwt_middleware")

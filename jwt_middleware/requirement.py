@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .errors import NoCredentials, StepUpRequired, shown
+from .errors import NoCredentials, StepUpRequired
 from .options import SCOPE, read_count, read_words
+from .quoting import shown
 from .rules import ensure_scopes
 from .token import Token
 

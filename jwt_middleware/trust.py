@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import Any, Literal
 
-from .errors import AuthError, KeysUnavailable, UnknownKey, shown
+from .errors import AuthError, KeysUnavailable, UnknownKey
 from .jose import Key, fitting
 from .jwk import read_algorithms
 from .key_sources import Keys, is_allowed, read_keys
@@ -20,6 +20,7 @@ from .options import (
     read_words,
 )
 from .policy import RFC9068_CLAIMS, Policy, media_type
+from .quoting import shown
 from .store import Store
 
 DEFAULT_TYPES = ("at+jwt", "JWT")

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 from .discovery import Place
-from .errors import KeysUnavailable, shown
+from .errors import KeysUnavailable
 from .fetch import Document, FetchFailed
 from .flight import Flight, SingleFlight
 from .fork import start_anew_after_fork
 from .jose import Key
 from .keyset import KeySet, KeysState, Tries, lifetime_of
 from .looks import Looks
+from .quoting import shown
 
 logger = logging.getLogger("jwt_middleware")
 

@@ -14,12 +14,12 @@ from .errors import (
     TokenNotYetValid,
     UnknownIssuer,
     WrongType,
-    shown,
 )
 from .jose import Key, ensure_signed, read_jws
 from .origins import Origin, Origins
 from .policy import REFRESH_TYPE
 from .pools import CHECKS
+from .quoting import shown
 from .revocation import Revocations
 from .token import Token
 from .trust import TrustedIssuer

@@ -16,6 +16,7 @@ from .interpreters import printed
 PACKAGE = Path(jwt_middleware.__file__).parent
 
 FLOORS = (
+    {"quoting"},
     {
         "errors",
         "issue_dates",

@@ -8,7 +8,8 @@ from http import HTTPStatus
 import pytest
 
 from jwt_middleware import AuthError, errors
-from jwt_middleware.errors import InsufficientScope, StepUpRequired, Unavailable, shown
+from jwt_middleware.errors import InsufficientScope, StepUpRequired, Unavailable
+from jwt_middleware.quoting import shown
 
 from .test_challenge import REFUSALS, kinds, named
 

@@ -11,7 +11,7 @@ import pytest
 
 import jwt_middleware
 from jwt_middleware import asgi, errors, jose, wsgi
-from jwt_middleware.errors import QUOTABLE
+from jwt_middleware.quoting import QUOTABLE
 from jwt_middleware.token import KEY
 
 from .test_challenge import REFUSALS, named
