@@ -122,7 +122,7 @@ class Verifier:
             fitting = await issuer.resolve(compact.header)
             # What was held before and after is what was chosen from, unless it was
             # exchanged for other keys meanwhile, and put back.
-            if issuer.held() is not held or not _are_among(fitting, held or ()):
+            if issuer.held() is not held or not _are_among(fitting, held):
                 held = None
             is_dear = any(key.is_dear for key in fitting)
             origin = Origin(issuer, compact.header, fitting, held, is_dear)
@@ -143,8 +143,10 @@ class Verifier:
         return issuer
 
 
-def _are_among(chosen: Iterable[Key], keys: Collection[Key]) -> bool:
-    return all(any(key is one for one in keys) for key in chosen)
+def _are_among(chosen: Iterable[Key], held: object) -> bool:
+    if not isinstance(held, Collection):  # None, or a slip of a source of one's own
+        return False
+    return all(any(key is one for one in held) for key in chosen)
 
 
 def _token(compact: Compact, claims: Mapping[str, Any]) -> Token:

@@ -66,6 +66,19 @@ def test_keys_that_were_exchanged_for_a_moment_are_not_taken_for_those_of_today(
         auth.authenticate(mint())
 
 
+@pytest.mark.parametrize("held", [7, "keys", object()])
+def test_a_source_that_says_something_odd_of_its_keys_is_asked_each_time(
+    mint: Mint, held: Any
+) -> None:
+    keys = Exchanged()
+    keys.keys = held
+    auth = authenticator(trusted(keys=keys))
+    assert [auth.authenticate(mint()).subject for _ in range(2)] == ["alice"] * 2
+    keys.meanwhile = ()
+    with pytest.raises(UnknownKey):
+        auth.authenticate(mint())
+
+
 @pytest.mark.parametrize("fault", [{"exp": -100}, {"nbf": 3600}, {"exp": 10**6}])
 def test_no_fault_in_the_dates_hides_one_in_the_audience(
     mint: Mint, fault: dict[str, int]
