@@ -30,7 +30,8 @@ from jwt_middleware.fetch import Fetcher
 from jwt_middleware.redis import RedisStore
 from jwt_middleware.sqlite import SQLiteStore
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+HERE = Path(__file__).resolve()
+DOCS = next(up / "docs" for up in HERE.parents if (up / "pyproject.toml").exists())
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
