@@ -17,7 +17,9 @@ from jwt_middleware import (
     AuthError,
     Key,
     RemoteKeys,
+    Token,
     TokenIssuer,
+    TokenPair,
     TrustedIssuer,
     asgi,
     errors,
@@ -171,6 +173,18 @@ def test_every_method_of_the_reference_exists_with_its_options() -> None:
                 }
                 assert told - {""} <= parameters.keys(), method
 
+
+@pytest.mark.parametrize("made", [Token, TokenPair])
+def test_every_attribute_of_what_is_returned_is_listed(made: type) -> None:
+    text = (DOCS / "configuration.md").read_text()
+    section = text.partition(f"## `{made.__name__}`\n")[2].partition("\n## ")[0]
+    listed = {cell.strip("`") for cell, _ in rows(section, "attribute")}
+    public = {name for name in vars(made) if not name.startswith("_")}
+    assert listed == public - NOT_LISTED
+
+
+NOT_LISTED = {"get", "is_authenticated", "identity", "display_name"}
+"""What any mapping has, and what Starlette asks of a user."""
 
 ISSUER = "https://login.example"
 MADE: dict[str, Callable[..., object]] = {
