@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from werkzeug.test import Client
 
-from jwt_middleware import Authenticator
+from jwt_middleware import Authenticator, BearerHeader
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.errors import InsufficientScope
 from jwt_middleware.testing import StoreSuite
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
@@ -113,11 +115,7 @@ def test_the_page_on_django_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its blocks for ``wsgi.py`` and for tests, in a project; and the same by ASGI."""
-    django = pytest.importorskip("django")
-    settings = pytest.importorskip("django.conf").settings
-    if not settings.configured:
-        settings.configure(SECRET_KEY="x" * 50, ALLOWED_HOSTS=["*"])
-        django.setup()
+    django = configured_django()
     names = run("frameworks/django.md", tmp_path)
     auth: Authenticator = names["auth"]
     refusing = names["RefusingMiddleware"]
@@ -147,6 +145,16 @@ def test_the_page_on_django_runs(
     assert "insufficient_scope" in answer.headers["www-authenticate"]
 
 
+def configured_django() -> Any:
+    """Django, with settings: the whole process shares them."""
+    django = pytest.importorskip("django")
+    settings = pytest.importorskip("django.conf").settings
+    if not settings.configured:
+        settings.configure(SECRET_KEY="x" * 50, ALLOWED_HOSTS=["*"])
+        django.setup()
+    return django
+
+
 def urls_of(names: dict[str, Any]) -> ModuleType:
     """The routes of the project that the page shows."""
     http = pytest.importorskip("django.http")
@@ -163,6 +171,54 @@ def urls_of(names: dict[str, Any]) -> ModuleType:
         path("environ", from_environ),
     ]
     return urls
+
+
+@pytest.mark.parametrize("framework", ["quart", "blacksheep"])
+def test_a_handler_of_errors_keeps_the_challenge_of_each_source(
+    framework: str, tmp_path: Path
+) -> None:
+    names = run(f"frameworks/{framework}.md", tmp_path)
+    issuer = names["issuer"]
+    two = (BearerHeader(), BearerHeader("X-Token", "Token"))
+    names["auth"] = Authenticator(
+        issuer.trusted(), sources=two
+    )  # which the handler asks
+    sent = {"Authorization": f"Bearer {issuer.issue('alice').access_token}"}
+    with TestClient(names["app"]) as client:
+        answer = client.post("/payments", headers=sent)
+    challenges = answer.headers.get_list("www-authenticate")
+    assert [one.partition(" ")[0] for one in challenges] == ["Bearer", "Token"]
+
+
+def test_django_keeps_the_challenge_of_each_source(tmp_path: Path) -> None:
+    configured_django()
+    names = run("frameworks/django.md", tmp_path)
+    two = (BearerHeader(), BearerHeader("X-Token", "Token"))
+    names["auth"] = Authenticator(names["issuer"].trusted(), sources=two)
+    middleware = names["RefusingMiddleware"](lambda request: None)
+    request = pytest.importorskip("django.test").RequestFactory().get("/")
+    error = InsufficientScope("no", scopes=("pay",))
+    answer = middleware.process_exception(request, error)
+    assert re.findall(r"(\w+) realm=", answer["WWW-Authenticate"]) == [
+        "Bearer",
+        "Token",
+    ]
+    assert middleware.process_exception(request, LookupError()) is None
+
+
+def test_the_function_for_cors_shows_refusals_to_one_origin(tmp_path: Path) -> None:
+    made = run("frameworks/plain-asgi-and-wsgi.md", tmp_path)["with_wsgi_cors"]
+    asking = {"Access-Control-Request-Method": "GET"}
+    for origin, statuses in (
+        ("https://page.example", (204, 401)),
+        ("https://evil.example", (401, 401)),
+    ):
+        for method, status in zip(("OPTIONS", "GET"), statuses, strict=True):
+            headers = {"Origin": origin, **(asking if method == "OPTIONS" else {})}
+            answer = Client(made).open("/", method=method, headers=headers)
+            shown = answer.headers.get("Access-Control-Allow-Origin")
+            assert answer.status_code == status
+            assert shown == ("https://page.example" if "page" in origin else None)
 
 
 def anchors(page: Path) -> set[str]:
