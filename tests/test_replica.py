@@ -51,8 +51,11 @@ class HandFeed:
         self.orders: queue.Queue[Order] = queue.Queue()
         self.runs: list[tuple[int, threading.Thread]] = []
         """Process and thread of each."""
+        self.stop = threading.Event()
+        """That of the latest run."""
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
+        self.stop = stop
         self.runs.append((os.getpid(), threading.current_thread()))
         self.begun.release()
         while not stop.is_set():
@@ -72,8 +75,10 @@ class HandFeed:
 class Bench:
     """A replica, its feed and its clocks."""
 
-    def __init__(self, *, passes_stale: bool = False) -> None:
-        self.wall, self.clock, self.feed = Clock(), Clock(50.0), HandFeed()
+    def __init__(
+        self, feed: HandFeed | None = None, *, passes_stale: bool = False
+    ) -> None:
+        self.wall, self.clock, self.feed = Clock(), Clock(50.0), feed or HandFeed()
         self.replica = Replica(
             self.feed,
             max_staleness=STALENESS_S,
@@ -312,43 +317,33 @@ def test_a_lenient_one_passes_and_says_so(
 class SlowFeed(HandFeed):
     """Reads the store for a look, and takes longer than a copy may be old."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, pass_time: Callable[[], None]) -> None:
         super().__init__()
-        self.clock = clock
+        self.pass_time = pass_time
 
     def poll(self, replica: Replica) -> None:
-        asked = self.clock()
-        self.clock.now += 10 * STALENESS_S
+        asked = replica.clock()
+        self.pass_time()
         replica.merge(key_of("a"), 7.0, NOW + 100)
         replica.confirm(asked)
 
 
-def test_a_look_that_reads_for_long_is_answered_by_what_it_read(bench: Bench) -> None:
+def test_a_look_that_reads_for_long_is_answered_by_what_it_read() -> None:
     """It knows all marks of before it began, as beside threads that are busy."""
-    bench.replica._feed = bench.feed = SlowFeed(bench.clock)
-    bench.load()
-    bench.clock.now += STALENESS_S + 1
-    assert bench.look("a") == [7.0]
-    bench.clock.now += 1
-    assert bench.look("a") == [7.0], "and so is the next one, that has to read again"
+
+    def pass_time() -> None:
+        slow.clock.now += 10 * STALENESS_S
+
+    slow = Bench(SlowFeed(pass_time))
+    slow.load()
+    slow.clock.now += STALENESS_S + 1
+    assert slow.look("a") == [7.0]
+    slow.clock.now += 1
+    assert slow.look("a") == [7.0], "and so is the next one, that has to read again"
+    slow.replica.close()
 
 
 # A feed that fails
-
-
-class Impatient(threading.Event):
-    """Notes how long is to be waited, does not wait, and is set after *most*."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-        self.waits: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waits.append(timeout)
-        if len(self.waits) >= self.most:
-            self.set()
-        return self.is_set()
 
 
 class FailingFeed:
@@ -356,9 +351,11 @@ class FailingFeed:
 
     def __init__(self, clock: Clock, confirms: Sequence[int] = ()) -> None:
         self.clock, self.confirms, self.turn = clock, confirms, 0
+        self.thread = threading.current_thread()
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
         self.turn += 1
+        self.thread = threading.current_thread()
         if self.turn in self.confirms:
             self.clock.now += 0.01
             replica.confirm(self.clock())
@@ -368,25 +365,41 @@ class FailingFeed:
         return "<FailingFeed>"
 
 
-def waits_of(confirms: Sequence[int], most: int) -> list[float | None]:
+class ImpatientFeed(FailingFeed):
+    """Notes how long is waited between its turns, waits for nothing, ends at *most*."""
+
+    def __init__(self, clock: Clock, confirms: Sequence[int], most: int) -> None:
+        super().__init__(clock, confirms)
+        self.most = most
+        self.waits: list[float] = []
+
+    def run(self, replica: Replica, stop: threading.Event) -> None:
+        def wait(timeout: float) -> bool:
+            self.waits.append(timeout)
+            if len(self.waits) >= self.most:
+                stop.set()
+            return stop.is_set()
+
+        vars(stop)["wait"] = wait
+        super().run(replica, stop)
+
+
+def waits_of(confirms: Sequence[int], most: int) -> list[float]:
     clock = Clock(50.0)
-    feed = FailingFeed(clock, confirms)
+    feed = ImpatientFeed(clock, confirms, most)
     replica = Replica(
         feed, max_staleness=0.1, passes_stale=True, now=Clock(), clock=clock
     )
-    replica._stop = stop = Impatient(most)
     run(ask(replica.look, []))
-    assert replica._thread is not None
-    replica._thread.join(TIMEOUT_S)
-    assert (feed.turn, len(stop.waits)) == (most, most)
-    return stop.waits
+    feed.thread.join(TIMEOUT_S)
+    assert (feed.turn, len(feed.waits)) == (most, most)
+    return feed.waits
 
 
 def test_a_feed_that_fails_is_begun_anew_after_growing_waits() -> None:
     waits = waits_of((), 7)
     assert waits[0] == FIRST_WAIT_S
     for earlier, later in pairwise(waits):
-        assert earlier is not None
         assert later == min(2 * earlier, LONGEST_WAIT_S)
     assert waits[-1] == LONGEST_WAIT_S
 
@@ -570,18 +583,14 @@ def test_a_close_is_harmless_before_the_first_look_and_twice(bench: Bench) -> No
 def test_a_close_ends_a_wait_for_a_feed_that_failed() -> None:
     """At once: nobody waits for the second that it would rest."""
     clock = Clock(50.0)
+    feed = FailingFeed(clock)
     replica = Replica(
-        FailingFeed(clock),
-        max_staleness=0.1,
-        passes_stale=True,
-        now=Clock(),
-        clock=clock,
+        feed, max_staleness=0.1, passes_stale=True, now=Clock(), clock=clock
     )
     run(ask(replica.look, []))
-    thread = replica._thread
-    assert thread is not None
+    assert feed.thread is not threading.current_thread()
     replica.close()
-    assert not thread.is_alive()
+    assert not feed.thread.is_alive()
 
 
 def test_one_that_nobody_has_any_more_is_forgotten() -> None:
@@ -599,8 +608,11 @@ class SteadyFeed:
 
     def __init__(self) -> None:
         self.name = "parent"
+        self.processes: list[int] = []
+        """The process of each run."""
 
     def run(self, replica: Replica, stop: threading.Event) -> None:
+        self.processes.append(os.getpid())
         replica.merge(key_of(self.name), 2.0, NOW + 100)
         while not stop.is_set():
             replica.confirm(replica.clock())
@@ -621,20 +633,19 @@ def test_a_child_begins_anew_with_the_marks_of_its_parent() -> None:
 
     def work() -> tuple[object, int]:
         feed.name = "child"
-        is_new = replica._thread is None
         looked = run(ask(replica.look, ["a", "parent", "child"]))
         replica.close()
-        return looked, is_new
+        return looked, feed.processes.count(os.getpid())
 
-    assert in_child(work) == ([7.0, 2.0, 2.0], True)
+    assert in_child(work) == ([7.0, 2.0, 2.0], 1)
     assert run(ask(replica.look, ["a", "parent", "child"])) == [7.0, 2.0, None]
     replica.close()
 
 
 def test_a_child_of_one_that_was_not_used_begins_by_itself() -> None:
-    _, replica = steady()
+    feed, replica = steady()
     assert in_child(lambda: run(ask(replica.look, ["parent"]))) == [2.0]
-    assert replica._thread is None
+    assert feed.processes == [], "nothing runs in the parent"
 
 
 FORKING = """
@@ -730,9 +741,11 @@ def test_no_lock_is_held_while_the_thread_starts(
 ) -> None:
     """`Thread.start` waits; under gevent other greenlets run then, and look as well."""
     start, seen = threading.Thread.start, []
+    started: list[threading.Thread] = []
 
     def slow_start(thread: threading.Thread) -> None:
-        if thread is bench.replica._thread:
+        started.append(thread)
+        if thread is started[0]:
             seen.append(at_once_with_a_limit(bench.replica.look, []))
         start(thread)
 
@@ -745,7 +758,7 @@ def test_no_lock_is_held_while_the_thread_starts(
     monkeypatch.setattr(threading.Thread, "start", slow_start)
     bench.load()
     assert seen == [True]
-    assert len(bench.feed.runs) == 1
+    assert bench.feed.runs == [(os.getpid(), started[0])]
 
 
 def test_no_lock_is_held_while_a_close_waits_for_the_thread(bench: Bench) -> None:
@@ -762,8 +775,7 @@ def test_no_lock_is_held_while_a_close_waits_for_the_thread(bench: Bench) -> Non
     assert reached.wait(TIMEOUT_S)
     with ThreadPoolExecutor(2) as pool:
         closing = pool.submit(bench.replica.close)
-        while not bench.replica._stop.is_set():
-            pass
+        assert bench.feed.stop.wait(TIMEOUT_S)
         looked = pool.submit(bench.look, "a").result(TIMEOUT_S)
         assert not closing.done()
         go_on.set()
@@ -786,14 +798,11 @@ def test_a_thread_that_does_not_end_is_waited_for_by_the_next(
     bench.feed.orders.put(hang)
     assert reached.wait(TIMEOUT_S)
     bench.replica.close()
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(bench.look, "a")
-        while bench.replica._thread is None:
-            pass
-        assert len(bench.feed.runs) == 1
-        bench.feed.orders.put(lambda replica: replica.confirm(bench.clock()))
-        go_on.set()
-        assert looking.result(TIMEOUT_S) == [None]
+    looking: Any = bench.replica.look(["a"])  # has started the next thread
+    assert len(bench.feed.runs) == 1
+    bench.feed.orders.put(lambda replica: replica.confirm(bench.clock()))
+    go_on.set()
+    assert run(looking) == [None]
     assert len(bench.feed.runs) == 2
 
 
@@ -834,8 +843,7 @@ class PolledFeed(HandFeed):
 
 @pytest.fixture
 def polled() -> Any:
-    one = Bench()
-    one.feed = one.replica._feed = PolledFeed()
+    one = Bench(PolledFeed())
     yield one
     one.replica.close()
 
@@ -941,9 +949,40 @@ def test_who_comes_while_a_reading_hangs_is_told_at_once(polled: Bench) -> None:
         assert isinstance(first.exception(TIMEOUT_S), Stale)
 
 
-def test_of_two_who_begin_one_starts_the_thread(bench: Bench) -> None:
-    bench.load()
-    bench.replica._begin()
+LOCK = threading.Lock
+
+
+class OvertakenLock:
+    """A lock that another caller gets first, the next time, if *overtake* is set."""
+
+    overtake: Callable[[], None] | None = None
+
+    def __init__(self) -> None:
+        self.lock = LOCK()
+        self.acquire, self.release = self.lock.acquire, self.lock.release
+
+    def __enter__(self) -> None:
+        overtake, OvertakenLock.overtake = OvertakenLock.overtake, None
+        if overtake is not None:
+            overtake()
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_of_two_who_begin_one_starts_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have seen that there is none, and the later one finds it begun."""
+    feed = HandFeed()
+    with monkeypatch.context() as locks:
+        locks.setattr(threading, "Lock", OvertakenLock)
+        bench = Bench(feed)
+    OvertakenLock.overtake = bench.load
+    assert bench.look("a") == [None]
+    assert OvertakenLock.overtake is None
+    bench.replica.close()
     assert len(bench.feed.runs) == 1
 
 
